@@ -1,0 +1,1 @@
+"""Progressive delivery for pull requests, as one step of a pipeline."""

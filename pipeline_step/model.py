@@ -1,0 +1,227 @@
+"""Value types that the whole program shares. Standard library only, no behaviour but arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NewType
+
+Object = dict[str, Any]
+"""A Kubernetes object as JSON: plain dicts, lists and scalars."""
+
+Seconds = NewType("Seconds", float)
+"""A length of time; points in time are seconds since 1970, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Ref:
+    """Which object: its API group ("" is the core group), plural resource name, namespace and name.
+
+    The version is left out on purpose: the cluster says which one it prefers.
+    """
+
+    group: str
+    resource: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{kind} {self.namespace}/{self.name}" if self.namespace else f"{kind} {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backend:
+    """Where a share of the requests goes: a Service, and its port and subset where the route names them."""
+
+    service: str
+    namespace: str
+    port: int | None = None
+    subset: str | None = None
+
+    @property
+    def host(self) -> str:
+        """The full name in the cluster's DNS."""
+        return f"{self.service}.{self.namespace}.svc.cluster.local"
+
+    def __str__(self) -> str:
+        """The key of a preview in records and messages: SERVICE.NAMESPACE."""
+        return f"{self.service}.{self.namespace}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """The production service that a rollout works on.
+
+    `route` is the settings value of the router in use, as that router's module defines it.
+    """
+
+    app: str
+    stable: Backend
+    router: str
+    route: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A planned write of a whole object, guarded by the resourceVersion that it carries."""
+
+    ref: Ref
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A planned removal of an object that a router had added."""
+
+    ref: Ref
+
+
+Change = Put | Delete
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Requests of one side in a window: all of them, and those that were bad by the gate's own measure."""
+
+    total: float = 0
+    bad: float = 0
+
+    @property
+    def bad_share(self) -> float:
+        """Bad requests as a share of all, 0..1; 0 where there were none."""
+        return self.bad / self.total if self.total else 0.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(total=self.total + other.total, bad=self.bad + other.bad)
+
+
+class Outcome(Enum):
+    """What a gate can find. The last three are no verdict, and each has its own policy."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NO_DATA = "no_data"
+    TOO_LITTLE = "too_little"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """What a gate saw, with counts so that a later judge may weigh them.
+
+    `counters` is what the gate wants to be given at its next measurement (the raw counters it subtracts from).
+    """
+
+    gate: str
+    outcome: Outcome
+    reason: str
+    value: float | None = None
+    stable: Counts | None = None
+    preview: Counts | None = None
+    counters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Phase(Enum):
+    """Where a rollout stands; `HELD` waits for a person, without a process."""
+
+    BAKING = "baking"
+    PAUSED = "paused"
+    HELD = "held"
+    PROMOTING = "promoting"
+    REVERTING = "reverting"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rollout:
+    """The record of one preview's rollout, as it stands in the annotation on the routed object.
+
+    `step` counts from 0 and `weight` is the percentage at that step; times are seconds since 1970. `digest` is the
+    image that the preview runs, `previous` the image that production ran before promotion began; `counters` are
+    the gates' baselines, by gate.
+    """
+
+    preview: Backend
+    run: str
+    by: str
+    pull_request: int = 0
+    sha: str = ""
+    digest: str = ""
+    phase: Phase = Phase.BAKING
+    step: int = 0
+    weight: int = 0
+    began: float = 0
+    since: float = 0
+    deadline: float = 0
+    paused: float = 0
+    shares: bool = False
+    previous: str = ""
+    reason: str = ""
+    counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One entry of the strategy: a percentage, and how long it must hold before the next."""
+
+    weight: int
+    bake: Seconds
+
+
+class OnMissing(Enum):
+    """What to do while a gate has no verdict."""
+
+    HOLD = "hold"
+    REVERT = "revert"
+    PASS = "pass"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """What `decide` follows: the steps, the deadline, and what missing verdicts mean."""
+
+    steps: tuple[Step, ...]
+    deadline: Seconds
+    promote: bool
+    missing: Mapping[Outcome, OnMissing]
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Go to the strategy's step with this index."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Stay where it is, and look again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Every step held: make the preview's image production."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Every step held and nothing promotes by itself: leave the weight and end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """Take the traffic back. `inconclusive` where nothing was proven bad, only not proven good in time."""
+
+    reason: str
+    inconclusive: bool = False
+
+
+Decision = Advance | Hold | Promote | Stop | Revert
