@@ -130,12 +130,13 @@ class Http:
             pause *= 2
 
     def _attempt(self, call: _Call, accept: Container[int]) -> Response | _Failure:
-        from requests import ConnectTimeout, RequestException
+        from requests import ConnectTimeout
 
         began = self._clock()
         try:
             response = self._exchange(call)
-        except RequestException as error:
+        # The family of requests' errors is part of OSError; a CA bundle that is not there is a plain one.
+        except OSError as error:
             never_sent = isinstance(error, ConnectTimeout) or _never_connected(error)
             return _Failure(
                 text=self.redaction.redact(f"{call}: {self._reason(error)}"),
@@ -156,9 +157,14 @@ class Http:
         url = call.url
         for _ in range(4):
             response = self._send(call, url)
-            target = urljoin(url, response.headers.get("location", ""))
             safe = call.method in READS or response.status in (307, 308)
-            if response.status not in REDIRECTS or not safe or _origin(target) != _origin(url):
+            if response.status not in REDIRECTS or not safe:
+                return response
+            try:
+                target = urljoin(url, response.headers.get("location", ""))
+            except ValueError:
+                return response
+            if _origin(target) != _origin(url):
                 return response
             url = target
         return response
@@ -222,7 +228,7 @@ class Http:
         finally:
             lock.release()
 
-    def _reason(self, error: requests.RequestException) -> str:
+    def _reason(self, error: OSError) -> str:
         import requests
 
         connect, read = self._timeout
@@ -308,7 +314,7 @@ def _never_connected(error: BaseException) -> bool:
     return isinstance(getattr(reason, "reason", None), NewConnectionError)
 
 
-def _is_passing(error: requests.RequestException) -> bool:
+def _is_passing(error: OSError) -> bool:
     import requests
 
     lasting = (requests.exceptions.SSLError, requests.exceptions.InvalidURL)

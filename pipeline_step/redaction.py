@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
@@ -65,10 +64,11 @@ def _forms(secrets: Iterable[str]) -> list[str]:
     """Every spelling of the secrets, longest first."""
     forms = set()
     for secret in (text.strip() for text in secrets):
-        forms |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")}
+        in_base64 = base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
+        forms |= {secret, quote(secret, safe="", errors="replace"), in_base64, repr(secret)[1:-1]}
         try:
             decoded = base64.b64decode(secret, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             continue
         if ":" in decoded:
             forms.add(decoded.partition(":")[2])
