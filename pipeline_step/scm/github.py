@@ -89,6 +89,7 @@ class _Pull(Struct):
     base: _Branch
     html_url: str
     labels: list[_Named] = field(default_factory=list)
+    merged: bool | None = None
     merged_at: str | None = None
     merge_commit_sha: str | None = None
 
@@ -149,7 +150,7 @@ def repository(remote: Remote) -> Repository:
 
 def credentials(repo: Repository, token: str) -> Mapping[str, Mapping[str, str]]:
     """Any kind of token (personal, app, Actions) as a bearer."""
-    headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+    headers = {"Accept": "application/vnd.github+json, application/json", "X-GitHub-Api-Version": "2022-11-28"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     return {repo.url: headers}
@@ -161,6 +162,8 @@ def pull_request(http: Http, repo: Repository, number: int) -> PullRequest:
 
 
 def _pull(pull: _Pull) -> PullRequest:
+    # Lists of pull requests tell only when it was merged.
+    merged = pull.merged_at is not None if pull.merged is None else pull.merged
     same = pull.head.repo is not None and pull.base.repo is not None
     return PullRequest(
         number=pull.number,
@@ -174,9 +177,9 @@ def _pull(pull: _Pull) -> PullRequest:
         url=pull.html_url,
         title=pull.title,
         head_branch=pull.head.ref,
-        merged=pull.merged_at is not None,
+        merged=merged,
         # Before the merge this field holds the trial merge's commit.
-        merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
+        merge_commit=(pull.merge_commit_sha or "") if merged else "",
     )
 
 
