@@ -1,0 +1,60 @@
+"""Gates: what measures a preview's health. One module each, in a visible table.
+
+A gate reads (it does I/O) and says what it saw as a `Measurement`; what follows from that is for `decide` to say.
+Its `Settings` are what the user writes under `- NAME:` in the list `gates:` of the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline_step.gates import http_check, prometheus, scrape
+from pipeline_step.model import Backend, Measurement
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+    from pipeline_step.http import Http
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What is measured: the two sides, the preview's percentage now, and what queries may name.
+
+    `began` is when the preview got this percentage and `now` is the time of the measurement, in seconds since 1970.
+    """
+
+    stable: Backend
+    preview: Backend
+    weight: int
+    began: float
+    now: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Where gates read from: the clusters by context, judged together, and plain HTTP."""
+
+    clusters: Mapping[str, Cluster]
+    http: Http
+
+
+class Gate(Protocol):
+    """What a gate's module offers. `measure` raises nothing for a source that fails: that is an outcome."""
+
+    @property
+    def Settings(self) -> type:  # noqa: N802
+        """What the user writes below the gate's name in the configuration."""
+
+    def measure(
+        self, name: str, settings: Any, subject: Subject, sources: Sources, counters: Mapping[str, Any]
+    ) -> Measurement:
+        """Look once. `counters` is what the previous measurement of this step returned, or empty at its start."""
+
+
+GATES: dict[str, Gate] = {
+    "http": http_check,
+    "prometheus": prometheus,
+    "scrape": scrape,
+}
