@@ -1,0 +1,108 @@
+"""The test-bed's commands: `python -m tests.testbed COMMAND`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from . import cluster, environment, images, network, parts, processes
+from .errors import TestbedError
+
+
+def _say(text: str) -> None:
+    click.echo(f"testbed: {text}", err=True)
+
+
+@click.group()
+def cli() -> None:
+    """A real one-node Kubernetes with Istio and Prometheus, in a network namespace of its own."""
+
+
+@cli.command()
+def up() -> None:
+    """Build what is missing, start everything and wait until it answers."""
+    cluster.up(_say)
+
+
+@cli.command()
+def down() -> None:
+    """Stop it and remove everything it made; harmless when it is not up."""
+    cluster.down(_say)
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Also the parts that only some tests need.")
+def build(everything: bool) -> None:
+    """Install and build what is missing, and start nothing."""
+    begin = time.monotonic()
+    cluster.prepare(_say, parts.PARTS + parts.OPTIONAL if everything else parts.PARTS)
+    _say(f"all parts are in {parts.cache()} ({time.monotonic() - begin:.0f} s)")
+
+
+@cli.command()
+def status() -> None:
+    """Show each daemon and its memory; exit 1 when the test-bed is not up or a daemon has ended."""
+    daemons = processes.daemons()
+    for daemon in daemons:
+        state = "running" if daemon.is_running else "ENDED"
+        click.echo(f"{daemon.name:24} {state:8} pid {daemon.pid:<8} {daemon.resident_bytes / 2**20:5.0f} MiB")
+    if not environment.is_up():
+        raise TestbedError("the test-bed is not up")
+    click.echo(f"{'together':42} {sum(daemon.resident_bytes for daemon in daemons) / 2**20:5.0f} MiB")
+    if not all(daemon.is_running for daemon in daemons):
+        raise TestbedError("a daemon has ended; `up` starts the test-bed anew")
+
+
+@cli.command()
+@click.option("--export", is_flag=True, help="Shell assignments (TESTBED_..., KUBECONFIG) instead of JSON.")
+def env(export: bool) -> None:
+    """Print what its users need: kubeconfig, addresses, files."""
+    values = asdict(environment.load())
+    if not export:
+        click.echo(json.dumps(values, indent=2))
+        return
+    click.echo(f"export KUBECONFIG={shlex.quote(values['kubeconfig'])}")
+    for name, value in values.items():
+        click.echo(f"export TESTBED_{name.upper()}={shlex.quote(str(value))}")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...]) -> None:
+    """Run COMMAND inside the network namespace, with KUBECONFIG set."""
+    reached = environment.load()
+    network.enter()
+    variables = {**os.environ, "KUBECONFIG": reached.kubeconfig}
+    try:
+        os.execvpe(command[0], command, variables)
+    except OSError as error:
+        raise TestbedError(f"{command[0]}: {error.strerror}") from error
+
+
+@cli.command("load-image")
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("name")
+def load_image(archive: Path, name: str) -> None:
+    """Load the OCI archive ARCHIVE as the image NAME (such as localhost/app:1) and print its digest."""
+    environment.load()
+    click.echo(images.load(archive, name))
+
+
+def main() -> None:
+    """Run a command; a TestbedError is one message and its exit code."""
+    try:
+        cli()
+    except TestbedError as error:
+        _say(str(error))
+        sys.exit(error.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+module pipeline-step.dev/testbed/pause
+
+go 1.25.0
