@@ -34,14 +34,22 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """Where gates read from: the clusters by context, judged together, and plain HTTP."""
+    """Where gates read from: the clusters by context, judged together, and plain HTTP.
+
+    Both should give up after a few seconds (`Http(timeout=(2, 5), patience=5)`, `Cluster(patience=3)`), since
+    requests are failing while a gate waits.
+    """
 
     clusters: Mapping[str, Cluster]
     http: Http
 
 
 class Gate(Protocol):
-    """What a gate's module offers. `measure` raises nothing for a source that fails: that is an outcome."""
+    """What a gate's module offers.
+
+    `measure` raises nothing for a source that fails: that is an outcome. It raises `ConfigError` where what the
+    source has can't answer what the settings ask, such as a latency that is no bucket edge.
+    """
 
     @property
     def Settings(self) -> type:  # noqa: N802

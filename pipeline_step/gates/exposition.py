@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline_step.errors import ConfigError
+from pipeline_step.gates.latency import spelled
 from pipeline_step.gates.placeholders import SIDE, check, check_pattern, fill
 from pipeline_step.settings import Strict
 
@@ -155,6 +156,6 @@ def durations(
 def within(edges: Mapping[float, float], limit: float, histogram: str) -> float:
     """The count at the bucket edge `limit` (seconds); raises ConfigError naming the edges where it is none."""
     if limit not in edges:
-        listed = ", ".join(f"{edge * 1000:g}ms" if edge < 1 else f"{edge:g}s" for edge in edges)
-        raise ConfigError(f"slower_than: {limit:g}s is no bucket edge of {histogram}; its edges are: {listed}")
+        listed = ", ".join(map(spelled, edges))
+        raise ConfigError(f"slower_than: {spelled(limit)} is no bucket edge of {histogram}; its edges are: {listed}")
     return edges[limit]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipeline_step.errors import HttpError
+from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import SIDES, check, fill, sides
+from pipeline_step.http import ANY_STATUS
 from pipeline_step.model import Measurement, Outcome
-from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.settings import Strict
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
-
-ANY = range(100, 600)
 
 
 class Settings(Strict, frozen=True):
@@ -31,7 +31,7 @@ class Settings(Strict, frozen=True):
 
     url: str
     status: int = 200
-    within: Duration = "2s"
+    within: Latency = "2s"
     attempts: int = 3
     contains: str = ""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
@@ -39,9 +39,10 @@ class Settings(Strict, frozen=True):
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url {self.url!r} must begin with http:// or https://")
+        latency(self.within)
         if not 1 <= self.attempts <= 10:
             raise ValueError(f"attempts is {self.attempts}; valid: 1 to 10")
-        if self.status not in ANY:
+        if self.status not in ANY_STATUS:
             raise ValueError(f"status {self.status} is no HTTP status; valid: 100 to 599")
         check(self.url, SIDES)
 
@@ -54,7 +55,7 @@ def measure(
     for _ in range(settings.attempts):
         began = time.monotonic()
         try:
-            answer = sources.http.get(url, headers=settings.headers, accept=ANY)
+            answer = sources.http.get(url, headers=settings.headers, accept=ANY_STATUS)
         except HttpError as error:
             # The client has repeated it already, for as long as it may.
             reason = f"{name}: no answer: {error}"
@@ -62,7 +63,7 @@ def measure(
         took = time.monotonic() - began
         said = f"{answer.url} answered {answer.status} in {took * 1000:,.0f} ms"
         found = settings.contains in answer.text
-        if answer.status == settings.status and took <= seconds(settings.within) and found:
+        if answer.status == settings.status and took <= latency(settings.within) and found:
             return Measurement(gate=name, outcome=Outcome.PASS, reason=f"{name}: {said}", value=took)
         if not found:
             said += f" without {settings.contains!r}"

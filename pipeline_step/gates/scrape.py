@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline_step.errors import ConfigError, HttpError
 from pipeline_step.gates import exposition, pods
 from pipeline_step.gates.increments import Reading, advance
+from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import SIDES, check, fill, side, sides
 from pipeline_step.model import Backend, Counts, Measurement, Outcome
-from pipeline_step.settings import Duration, Percent, Port, seconds
+from pipeline_step.settings import Percent, Port
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -35,7 +36,7 @@ class Settings(exposition.Metrics, frozen=True):
     port: Port | None = None
     path: str = "/metrics"
     min_success: Percent = 99
-    slower_than: Duration | None = None
+    slower_than: Latency = ""
     max_slow: Percent = 1
     min_requests: int = 20
 
@@ -44,6 +45,8 @@ class Settings(exposition.Metrics, frozen=True):
         check(self.url, SIDES)
         if self.url and not self.side:
             raise ValueError("url needs `side`, the labels that tell preview and stable apart in one source")
+        if self.slower_than:
+            latency(self.slower_than)
         if self.min_requests < 1:
             raise ValueError(f"min_requests is {self.min_requests}; valid: 1 or more")
 
@@ -186,7 +189,7 @@ def _row(
     counts = exposition.requests(samples, settings, labels)
     if counts is None:
         return None
-    if settings.slower_than is None:
+    if not settings.slower_than:
         return (*counts, 0.0, 0.0)
     timed = exposition.durations(samples, settings, labels)
     if timed is None:
@@ -197,7 +200,7 @@ def _row(
     return (
         *counts,
         total,
-        total - exposition.within(edges, seconds(settings.slower_than), settings.histogram),
+        total - exposition.within(edges, latency(settings.slower_than), settings.histogram),
     )
 
 
