@@ -63,6 +63,24 @@ class Target:
     route: Any
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """What runs production: its plural resource in the API group `apps`, and the container that a promotion changes.
+
+    An empty `container` means the only one there is.
+    """
+
+    resource: str
+    namespace: str
+    name: str
+    container: str = ""
+
+    @property
+    def ref(self) -> Ref:
+        """Where the workload is."""
+        return Ref(group="apps", resource=self.resource, namespace=self.namespace, name=self.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
     """A planned write of a whole object, guarded by the resourceVersion that it carries."""
@@ -130,7 +148,6 @@ class Phase(Enum):
     PAUSED = "paused"
     HELD = "held"
     PROMOTING = "promoting"
-    REVERTING = "reverting"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,6 +35,9 @@ class Router(Protocol):
     def plan(self, target: Target, objects: Objects, shares: Shares) -> list[Change]:
         """The writes that give each preview its percentage; an empty `shares` restores the user's own route."""
 
+    def needs(self, target: Target, objects: Objects) -> list[Ref]:
+        """Other objects that the route names and that must exist for it to route anything."""
+
 
 ROUTERS: dict[str, Router] = {
     "istio": istio,

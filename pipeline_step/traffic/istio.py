@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.model import Backend, Change, Object, Put, Ref, Target
+from pipeline_step.settings import Label, Port, Strict
 from pipeline_step.traffic.shares import apportion, rest
 
 GROUP = "networking.istio.io"
@@ -23,13 +24,13 @@ ORIGINAL = "pipeline-step.dev/istio-original"
 PROTOCOLS = ("http", "tls", "tcp")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Settings(Strict, frozen=True):
     """Which route: the VirtualService, and where several lead to stable also the route's name, port or SNI host."""
 
     virtual_service: str
-    namespace: str = ""
+    namespace: Label | None = None
     route: str = ""
-    port: int | None = None
+    port: Port | None = None
     sni: str = ""
 
 
@@ -121,8 +122,8 @@ def plan(target: Target, objects: Mapping[Ref, Object], shares: Mapping[Backend,
     return [Put(ref, changed)]
 
 
-def gateways(target: Target, objects: Mapping[Ref, Object]) -> list[Ref]:
-    """The Gateways that the root VirtualService names; `mesh` is none."""
+def needs(target: Target, objects: Mapping[Ref, Object]) -> list[Ref]:
+    """The Gateways that the root VirtualService names (`mesh` is none): without them it routes nothing."""
     root = _root(target)
     names = objects[root]["spec"].get("gateways") or []
     return [_gateway(name, root.namespace) for name in names if name != "mesh"]
@@ -184,8 +185,7 @@ def _find(target: Target, objects: Mapping[Ref, Object]) -> _Route:
     labels = ", ".join(route.label for route in routes)
     if not chosen:
         raise ConfigError(
-            f"{where}: no route that leads to {target.stable.host} matches {_asked(target.route)}; "
-            f"there are: {labels}"
+            f"{where}: no route that leads to {target.stable.host} matches {_asked(target.route)}; there are: {labels}"
         )
     if len(chosen) > 1:
         raise ConfigError(

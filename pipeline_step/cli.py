@@ -1,0 +1,254 @@
+"""The command line: options, and one function per command. No logic; everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline_step.config import Config
+    from pipeline_step.run import Result, Run
+
+Command = Callable[..., None]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+where = _options(
+    click.option("--config", "file", type=click.Path(path_type=Path), help="Default: .pipeline-step.yaml"),
+    click.option("--context", "contexts", multiple=True, help="A context of the kubeconfig; again for more clusters."),
+    click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Default: text."),
+)
+which = _options(
+    click.option("--pr", "number", type=click.IntRange(min=1), help="The pull request. Default: $PULL_NUMBER."),
+    click.option("--repo", "repository", default="", help="OWNER/NAME. Default: $REPO_OWNER/$REPO_NAME."),
+    click.option("--sha", default="", help="The reviewed commit, short or long. Default: $PULL_PULL_SHA."),
+    click.option("--by", default="", help="Who asks; for the record."),
+    click.option("--run", default="", help="An id of this run. Default: $BUILD_ID, or random."),
+    click.option("--results", type=click.Path(path_type=Path), help="Write Tekton results to this folder."),
+)
+strategy = _options(
+    click.option("--bake", default="", help="How long a step must hold, such as 90s; over the file's."),
+    click.option("--deadline", default="", help="How long the whole may take, such as 1h; over the file's."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pipeline-step")
+def cli() -> None:
+    """Progressive delivery for pull requests: a share of production's requests reaches a preview, gates watch it."""
+
+
+@cli.command()
+@where
+@which
+@click.option("--image", default="", help="The image under review. Default: $PIPELINE_STEP_IMAGE.")
+@click.option("--delete", is_flag=True, help="Drain the preview, then delete it.")
+def preview(delete: bool, **options: Any) -> None:
+    """Deploy or update the pull request's preview, wait until it is ready, and print its URL."""
+    from pipeline_step import deploy
+
+    with _run(options) as run:
+        _finish(deploy.delete(run) if delete else deploy.deploy(run), options)
+
+
+@cli.command()
+@where
+@which
+@strategy
+@click.option("--steps", default="", help="Percentages such as 1,5,25; over the file's.")
+def rollout(**options: Any) -> None:
+    """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
+    from pipeline_step import rollout as flow
+
+    with _run(options) as run:
+        _finish(flow.rollout(run), options)
+
+
+@cli.command()
+@click.argument("weight", type=click.IntRange(0, 100))
+@where
+@which
+@strategy
+def shift(weight: int, **options: Any) -> None:
+    """Give the preview WEIGHT percent of the requests, watched by the gates for one bake, and hold it there."""
+    from pipeline_step import revert as back
+    from pipeline_step import rollout as flow
+
+    with _run(options) as run:
+        _finish(flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"), options)
+
+
+@cli.command()
+@where
+@which
+def promote(**options: Any) -> None:
+    """Make what the preview runs production, now; then all traffic goes home."""
+    from pipeline_step import rollout as flow
+
+    with _run(options) as run:
+        _finish(flow.promote(run), options)
+
+
+@cli.command()
+@where
+@which
+@click.option("--reason", default="asked for", help="Why; for the record.")
+def revert(reason: str, **options: Any) -> None:
+    """Give production all requests, now."""
+    from pipeline_step import revert as back
+
+    with _run(options) as run:
+        _finish(back.revert(run, reason), options)
+
+
+@cli.command()
+@where
+@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+def status(watch: bool, output: str, **options: Any) -> None:
+    """Who has which share of the requests, and which rollouts are recorded."""
+    from pipeline_step import report
+    from pipeline_step.route import each, observe
+
+    config = _config(options)
+    clusters = _clusters(config)
+    show = report.status_json if output == "json" else report.status_table
+    while True:
+        text = show(config.target, each(clusters, lambda cluster: observe(config.target, cluster)))
+        if watch and sys.stdout.isatty() and output == "text":
+            click.clear()
+        click.echo(text)
+        if not watch:
+            return
+        time.sleep(1)
+
+
+@cli.command()
+@where
+@which
+@click.option("--weight", type=click.IntRange(0, 100), help="Default: the first step of the strategy.")
+def plan(weight: int | None, **options: Any) -> None:
+    """Show what a shift would change, as a diff; change nothing."""
+    from pipeline_step.planning import differences
+
+    with _run(options) as run:
+        wanted = run.policy.steps[0].weight if weight is None else weight
+        texts = differences(run, wanted)
+    if options["output"] == "json":
+        click.echo(json.dumps({"weight": wanted, "diff": texts}))
+        return
+    for context, text in texts.items():
+        click.echo((f"# {context}\n" if context else "") + (text or "nothing would change"))
+
+
+@cli.command()
+@where
+@which
+def doctor(**options: Any) -> None:
+    """Say what is missing before the first run: API, permissions, route, gateways, both sides."""
+    from pipeline_step import doctor as checks
+
+    with _run(options) as run:
+        findings = checks.examine(run)
+    if options["output"] == "json":
+        click.echo(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+    if not all(finding.ok for finding in findings):
+        sys.exit(5)
+
+
+@cli.command()
+@where
+def guard(**options: Any) -> None:
+    """Heal what was abandoned: rollouts without a living run, weights without a record, closed pull requests."""
+    from pipeline_step import guard as healing
+
+    config = _config(options)
+    deeds = healing.heal(config, _clusters(config), time)
+    if options["output"] == "json":
+        click.echo(json.dumps([deed._asdict() for deed in deeds]))
+    else:
+        for deed in deeds:
+            click.echo(f"{'done' if deed.done else 'FAIL'}  {deed.text}")
+    if not all(deed.done for deed in deeds):
+        sys.exit(6)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of .pipeline-step.yaml, for editors."""
+    from pipeline_step.config_file import schema as json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _config(options: dict[str, Any]) -> Config:
+    from pipeline_step.config import Flags, load
+
+    return load(Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__}))
+
+
+def _clusters(config: Config) -> dict[str, Any]:
+    from pipeline_step.cluster import Cluster
+
+    return {context: Cluster(context) for context in config.contexts}
+
+
+@contextmanager
+def _run(options: dict[str, Any]) -> Iterator[Run]:
+    """Everything that a command needs, opened; messages are sent before it closes."""
+    from pipeline_step.http import Http
+    from pipeline_step.reporter import Reporter, provider
+    from pipeline_step.run import Run
+
+    config = _config(options)
+    reporter = Reporter(config, time, _say, provider(config))
+    run = Run(
+        config=config,
+        target=config.target,
+        preview=config.preview,
+        policy=config.policy,
+        clusters=_clusters(config),
+        http=Http(secrets=[config.provider.token] if config.provider.token else []),
+        clock=time,
+        tell=reporter.tell,
+        head=reporter.head,
+    )
+    try:
+        yield run
+    finally:
+        reporter.close()
+
+
+def _say(text: str) -> None:
+    """Progress goes to standard error, so that standard output is the result alone."""
+    click.echo(text, err=True)
+
+
+def _finish(result: Result, options: dict[str, Any]) -> None:
+    from pipeline_step import report
+
+    if options["output"] == "json":
+        click.echo(report.result_json(result))
+    else:
+        click.echo(f"{result.outcome}: {result.reason}")
+    if folder := options["results"]:
+        for name, value in report.tekton_results(result).items():
+            (folder / name).write_text(value, encoding="utf-8")
+    sys.exit(result.exit)

@@ -1,0 +1,220 @@
+"""Configuration: `.pipeline-step.yaml`, then the environment, then flags, become one frozen `Config`.
+
+This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline_step.config_file import DEFAULT_FILE, File, chosen, parse
+from pipeline_step.errors import ConfigError
+from pipeline_step.model import Backend, Outcome, Policy, Seconds, Step, Target, Workload
+from pipeline_step.preview import fill
+from pipeline_step.settings import seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pull:
+    """The pull request that the command works for; `sha` may be short, `by` is who asked."""
+
+    number: int = 0
+    sha: str = ""
+    owner: str = ""
+    repo: str = ""
+    image: str = ""
+    by: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flags:
+    """What the command line may say over file and environment; None and empty mean not given."""
+
+    file: Path | None = None
+    contexts: tuple[str, ...] = ()
+    number: int | None = None
+    sha: str = ""
+    repository: str = ""
+    image: str = ""
+    by: str = ""
+    run: str = ""
+    steps: str = ""
+    bake: str = ""
+    deadline: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Provider:
+    """The Git provider to report to: the repository's `remote`, and where its kind or server can't be told from it.
+
+    Without a `token` nothing is read from it or reported to it. `run_url` is where the pipeline run can be seen.
+    """
+
+    remote: str
+    kind: str
+    server: str
+    token: str
+    run_url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Everything a command needs to know, settled once."""
+
+    file: File
+    pull: Pull
+    contexts: tuple[str, ...]
+    run: str
+    provider: Provider
+
+    @property
+    def target(self) -> Target:
+        """The production service and its route."""
+        production = self.file.production
+        router, settings = chosen(self.file.traffic)
+        stable = Backend(
+            service=production.service,
+            namespace=production.namespace,
+            port=production.port,
+            subset=production.subset,
+        )
+        return Target(app=self.file.app, stable=stable, router=router, route=settings)
+
+    @property
+    def preview(self) -> Backend:
+        """The preview's Service; in production's own namespace its name gets the pull request's number."""
+        preview, production = self.file.preview, self.file.production
+        values = {"app": self.file.app, "owner": self.pull.owner, "repo": self.pull.repo, "number": self.pull.number}
+        if not self.pull.number:
+            raise ConfigError("which pull request? Give --pr NUMBER or set PULL_NUMBER")
+        if "{owner}" in preview.namespace + preview.service and not self.pull.owner:
+            raise ConfigError("which repository? Give --repo OWNER/NAME or set REPO_OWNER and REPO_NAME")
+        namespace = fill(preview.namespace, values)
+        default = production.service if namespace != production.namespace else f"{production.service}-pr-{{number}}"
+        return Backend(service=fill(preview.service or default, values), namespace=namespace, port=preview.port)
+
+    @property
+    def workload(self) -> Workload:
+        """What a promotion changes and a clone copies."""
+        production = self.file.production
+        if not production.workload:
+            raise ConfigError(f"production.workload is needed here: say which, such as deployment/{production.service}")
+        kind, name = production.workload.split("/")
+        return Workload(resource=f"{kind}s", namespace=production.namespace, name=name, container=production.container)
+
+    @property
+    def policy(self) -> Policy:
+        """What `decide` follows."""
+        strategy = self.file.strategy
+        default = Seconds(seconds(strategy.bake))
+        return Policy(
+            steps=tuple(
+                Step(weight=entry, bake=default)
+                if isinstance(entry, int)
+                else Step(weight=entry.weight, bake=Seconds(seconds(entry.bake)) if entry.bake else default)
+                for entry in strategy.steps
+            ),
+            deadline=Seconds(seconds(strategy.deadline)),
+            promote=self.file.promote is not None,
+            missing={
+                Outcome.NO_DATA: strategy.on_no_data,
+                Outcome.TOO_LITTLE: strategy.on_too_little,
+                Outcome.UNREACHABLE: strategy.on_unreachable,
+            },
+        )
+
+    @property
+    def gates(self) -> dict[str, tuple[str, Any]]:
+        """The gates by a name of their own (KIND, KIND-2 ...): their kind and their settings."""
+        named: dict[str, tuple[str, Any]] = {}
+        for choice in self.file.gates:
+            kind, settings = chosen(choice)
+            count = sum(existing == kind for existing, _ in named.values())
+            named[kind if not count else f"{kind}-{count + 1}"] = (kind, settings)
+        return named
+
+    @property
+    def promoter(self) -> tuple[str, Any] | None:
+        """The promoter's name and settings, or None where `promote` is not configured."""
+        return chosen(self.file.promote) if self.file.promote is not None else None
+
+
+def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check everything; raises `ConfigError` with file, path, value and what is valid."""
+    path = flags.file or Path(environ.get("PIPELINE_STEP_CONFIG") or DEFAULT_FILE)
+    file = parse(_read(path), str(path), _overrides(flags))
+    pull = _pull(flags, environ)
+    return Config(
+        file=file,
+        pull=pull,
+        contexts=flags.contexts or file.contexts or ("",),
+        run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
+        provider=_provider(pull, environ),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file; write one (the README shows how) or name another with --config"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+
+
+def _overrides(flags: Flags) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if flags.steps:
+        try:
+            given["steps"] = [int(part) for part in flags.steps.split(",")]
+        except ValueError as error:
+            raise ConfigError(f"--steps {flags.steps!r}: expected whole numbers such as 1,5,25") from error
+    return given | {key: getattr(flags, key) for key in ("bake", "deadline") if getattr(flags, key)}
+
+
+def _pull(flags: Flags, environ: Mapping[str, str]) -> Pull:
+    owner, repo = environ.get("REPO_OWNER", ""), environ.get("REPO_NAME", "")
+    if flags.repository:
+        owner, slash, repo = flags.repository.rpartition("/")
+        if not (owner and slash and repo):
+            raise ConfigError(f"--repo {flags.repository!r}: expected OWNER/NAME")
+    number = environ.get("PULL_NUMBER", "")
+    if flags.number is None and number and not number.isdigit():
+        raise ConfigError(f"PULL_NUMBER={number!r}: expected the number of a pull request")
+    return Pull(
+        number=flags.number if flags.number is not None else int(number or 0),
+        sha=flags.sha or environ.get("PULL_PULL_SHA", ""),
+        owner=owner,
+        repo=repo,
+        image=flags.image or environ.get("PIPELINE_STEP_IMAGE", ""),
+        by=flags.by or environ.get("PIPELINE_STEP_BY", "") or _user(),
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's uid has no name
+        return f"uid {os.getuid()}"
+
+
+def _provider(pull: Pull, environ: Mapping[str, str]) -> Provider:
+    token = environ.get("GIT_TOKEN") or environ.get("GITHUB_TOKEN") or ""
+    if not token and (file := environ.get("GIT_TOKEN_FILE")):
+        token = _read(Path(file)).strip()
+    server = environ.get("GIT_SERVER", "")
+    known = f"{server or 'https://github.com'}/{pull.owner}/{pull.repo}" if pull.owner else ""
+    return Provider(
+        remote=known or environ.get("REPO_URL", ""),
+        kind=environ.get("GIT_KIND", ""),
+        server=server,
+        token=token,
+        run_url=environ.get("PIPELINE_STEP_RUN_URL", ""),
+    )

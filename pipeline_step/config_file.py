@@ -1,0 +1,153 @@
+"""The shape of `.pipeline-step.yaml`: strict, frozen values, one clear error, and a JSON schema."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from pipeline_step.config_errors import explain
+from pipeline_step.errors import ConfigError
+from pipeline_step.gates import GATES
+from pipeline_step.model import OnMissing
+from pipeline_step.promote import PROMOTERS
+from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName
+from pipeline_step.traffic import ROUTERS
+
+DEFAULT_FILE = ".pipeline-step.yaml"
+PLACEHOLDERS = ("app", "owner", "repo", "number")
+
+
+def _choice(name: str, modules: Mapping[str, Any]) -> Any:
+    """A mapping with exactly one of the modules' names as its key, and that module's Settings below it."""
+
+    def only_one(self: Any) -> None:
+        given = [key for key in modules if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of these keys is needed here: {', '.join(modules)}; given: {given or 'none'}"
+            )
+
+    fields = [(key, module.Settings | None, None) for key, module in modules.items()]
+    return msgspec.defstruct(
+        name, fields, frozen=True, kw_only=True, forbid_unknown_fields=True, namespace={"__post_init__": only_one}
+    )
+
+
+def chosen(value: Any) -> tuple[str, Any]:
+    """The one key of a `_choice` and the settings below it."""
+    return next((key, settings) for key, settings in msgspec.structs.asdict(value).items() if settings is not None)
+
+
+Traffic: Any = _choice("Traffic", ROUTERS)
+GateChoice: Any = _choice("Gate", GATES)
+Promote: Any = _choice("Promote", PROMOTERS)
+
+
+class Production(Strict, frozen=True):
+    """The service whose traffic is shared: where it is, and the workload that a promotion changes."""
+
+    namespace: Label
+    service: Label
+    workload: WorkloadName | None = None
+    container: str = ""
+    port: Port | None = None
+    subset: str | None = None
+
+
+class Preview(Strict, frozen=True):
+    """How the pull request's preview is made, and where it lives.
+
+    `namespace` and `service` may name {app}, {owner}, {repo} and {number}.
+    """
+
+    namespace: str = "jx-{owner}-{repo}-pr-{number}"
+    service: str = ""
+    manifests: str = ""
+    clone: bool = False
+    port: Port | None = None
+    replicas: int = 1
+    ready_within: Duration = "5m"
+
+    def __post_init__(self) -> None:
+        if self.manifests and self.clone:
+            raise ValueError("one of manifests and clone can be given, not both")
+        for template in (self.namespace, self.service):
+            for name in re.findall(r"{([^}]*)}", template):
+                if name not in PLACEHOLDERS:
+                    raise ValueError(f"unknown placeholder {{{name}}}; valid: {', '.join(PLACEHOLDERS)}")
+
+
+class StepEntry(Strict, frozen=True):
+    """A step with a bake of its own."""
+
+    weight: Weight
+    bake: Duration | None = None
+
+
+class Strategy(Strict, frozen=True):
+    """The steps, how long each must hold, and how long the whole may take.
+
+    `budget` is what all previews of the target may take together, in percent; without it only one rollout at a time
+    has the target.
+    """
+
+    steps: tuple[Weight | StepEntry, ...] = (1, 5, 10, 25, 50)
+    bake: Duration = "1m"
+    poll: Duration = "5s"
+    deadline: Duration = "1h"
+    budget: Weight | None = None
+    on_no_data: OnMissing = OnMissing.HOLD
+    on_too_little: OnMissing = OnMissing.HOLD
+    on_unreachable: OnMissing = OnMissing.HOLD
+
+    def __post_init__(self) -> None:
+        weights = [entry if isinstance(entry, int) else entry.weight for entry in self.steps]
+        if not weights:
+            raise ValueError("steps needs at least one weight, such as [1, 5, 25]")
+        if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
+            raise ValueError(f"steps must rise; these are {weights}")
+        if weights[0] == 0:
+            raise ValueError(f"steps start above 0; these are {weights}")
+
+
+class File(Strict, frozen=True):
+    """All of `.pipeline-step.yaml`."""
+
+    app: Label
+    production: Production
+    traffic: Traffic
+    preview: Preview = Preview()
+    strategy: Strategy = Strategy()
+    gates: tuple[GateChoice, ...] = ()
+    promote: Promote | None = None
+    contexts: tuple[str, ...] = ()
+
+
+def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> File:
+    """The file's text as frozen values, with `overrides` laid over its `strategy`; `name` is for errors."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise ConfigError(f"{where}: this is not YAML: {getattr(error, 'problem', None) or error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name}: expected a mapping with the keys {', '.join(File.__struct_fields__)}")
+    if overrides:
+        strategy = data.get("strategy") or {}
+        data = {**data, "strategy": {**strategy, **overrides}} if isinstance(strategy, dict) else data
+    try:
+        return msgspec.convert(data, File)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {explain(str(error), data, File)}") from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `.pipeline-step.yaml`, for editors."""
+    document = msgspec.json.schema(File)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": DEFAULT_FILE, **document}

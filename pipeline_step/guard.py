@@ -1,0 +1,115 @@
+"""Healing what was abandoned. Safe to run every minute beside live rollouts: it touches only what nobody holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline_step import lock
+from pipeline_step.deploy import remove
+from pipeline_step.errors import StepError
+from pipeline_step.model import Backend, Phase, Rollout
+from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST
+from pipeline_step.promotion import undo, without
+from pipeline_step.record import Rollouts
+from pipeline_step.reporter import provider
+from pipeline_step.route import change_one, observe, plan
+from pipeline_step.run import Clock
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+    from pipeline_step.config import Config
+
+
+class Deed(NamedTuple):
+    """One thing that was healed, or could not be."""
+
+    done: bool
+    text: str
+
+
+def heal(config: Config, clusters: Mapping[str, Cluster], clock: Clock) -> list[Deed]:
+    """Look at every cluster and heal what can be; one failure does not stop the rest."""
+    deeds: list[Deed] = []
+    for context, cluster in clusters.items():
+        where = f"{context}: " if context else ""
+        for part in (_abandoned_rollouts, _unrecorded_weights, _closed_previews):
+            try:
+                deeds += [deed._replace(text=where + deed.text) for deed in part(config, cluster, clock)]
+            except StepError as error:
+                deeds.append(Deed(False, f"{where}{error}"))
+    return deeds
+
+
+def _abandoned_rollouts(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
+    """Rollouts whose run has no heartbeat any more, and held ones past their deadline."""
+    for key, rollout in observe(config.target, cluster).rollouts.items():
+        why = _abandoned(config, cluster, rollout, clock.time())
+        if not why:
+            continue
+        try:
+            _end(config, cluster, rollout)
+        except StepError as error:
+            yield Deed(False, f"{key}, {why}, could not be reverted: {error}")
+        else:
+            yield Deed(True, f"{key} had {rollout.weight} %, {why}: reverted")
+
+
+def _abandoned(config: Config, cluster: Cluster, rollout: Rollout, now: float) -> str:
+    """Why nobody cares for this rollout any more, in words; "" where somebody does."""
+    if rollout.phase is Phase.HELD:
+        return "held past its deadline" if now >= rollout.deadline else ""
+    return "" if _held(config, cluster, rollout.preview, now) else f"left by run {rollout.run} of {rollout.by}"
+
+
+def _held(config: Config, cluster: Cluster, preview: Backend, now: float) -> bool:
+    refs = [lock.lease_ref(config.target, preview, shared=shared) for shared in (False, True)]
+    return any((lease := cluster.find(ref)) is not None and lock.alive(lease, now) for ref in refs)
+
+
+def _end(config: Config, cluster: Cluster, abandoned: Rollout) -> None:
+    """Take it off the route, unless another run has adopted it in this moment."""
+
+    def ended(rollouts: Rollouts) -> Rollouts:
+        key = str(abandoned.preview)
+        return without(rollouts, key) if key in rollouts and rollouts[key].run == abandoned.run else rollouts
+
+    if abandoned.phase is Phase.PROMOTING and abandoned.previous:
+        undo(config, {"": cluster}, abandoned.previous)
+    change_one(config.target, cluster, ended)
+
+
+def _unrecorded_weights(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
+    """Weights of previews that no record explains, or that are not those of the record, while nobody works on them."""
+    seen = observe(config.target, cluster)
+    if any(_held(config, cluster, rollout.preview, clock.time()) for rollout in seen.rollouts.values()):
+        return
+    if plan(config.target, seen, seen.rollouts):
+        change_one(config.target, cluster, lambda rollouts: rollouts)
+        yield Deed(True, "the route's weights were not those of its record: set as recorded")
+
+
+def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
+    """Previews whose pull request is closed: drained first, then deleted."""
+    known = provider(config)
+    if known is None:
+        return
+    scm, http, repository = known
+    selector = f"{MANAGED_BY}=pipeline-step,{APP}={config.target.app}"
+    for space in cluster.list_objects("", "namespaces", labels=selector):
+        number = int(space["metadata"]["labels"].get(PULL_REQUEST) or 0)
+        name = space["metadata"]["name"]
+        try:
+            if not number or scm.pull_request(http, repository, number).open:
+                continue
+            change_one(config.target, cluster, lambda rollouts: _outside(rollouts, name))  # noqa: B023 - used at once
+            service = config.target.stable.service
+            remove(cluster, Backend(service=service, namespace=name), config.target.app, number)
+        except StepError as error:
+            yield Deed(False, f"the preview of pull request {number} in {name} could not be collected: {error}")
+        else:
+            yield Deed(True, f"the preview of closed pull request {number} in {name} was drained and deleted")
+
+
+def _outside(rollouts: Rollouts, namespace: str) -> Rollouts:
+    return {key: rollout for key, rollout in rollouts.items() if rollout.preview.namespace != namespace}

@@ -1,0 +1,36 @@
+"""What a command would write, without writing it."""
+
+from __future__ import annotations
+
+from pipeline_step import report
+from pipeline_step.decide import crowded
+from pipeline_step.errors import Refused
+from pipeline_step.model import Rollout
+from pipeline_step.route import check, each, observe, plan
+from pipeline_step.run import Run
+
+
+def differences(run: Run, weight: int) -> dict[str, str]:
+    """By context the diff that gives the preview this percentage; raises what a shift would raise."""
+    now = run.clock.time()
+    rollout = Rollout(
+        preview=run.preview,
+        run=run.config.run,
+        by=run.config.pull.by,
+        pull_request=run.config.pull.number,
+        sha=run.config.pull.sha,
+        weight=weight,
+        began=now,
+        since=now,
+        deadline=now + run.policy.deadline,
+    )
+    texts: dict[str, str] = {}
+    for context, seen in each(run.clusters, lambda cluster: observe(run.target, cluster)).items():
+        if trouble := crowded(run.key, weight, seen.rollouts, run.config.file.strategy.budget):
+            raise Refused(trouble)
+        wanted = {**seen.rollouts, run.key: rollout}
+        if not weight:
+            wanted.pop(run.key)
+        check(run.target, seen, wanted)
+        texts[context] = report.diff(seen, plan(run.target, seen, wanted))
+    return texts

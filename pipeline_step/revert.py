@@ -1,0 +1,61 @@
+"""Taking traffic back: always allowed, safe to repeat, and not done before it has been read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline_step.errors import ClusterError, NotFound, TrafficUnknown
+from pipeline_step.model import Phase
+from pipeline_step.promotion import undo, without
+from pipeline_step.route import change_one, each, observe, plan
+from pipeline_step.run import Event, Result, Run
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+
+PATIENCE = 120  # seconds that a revert is tried again before it says that it does not know
+PAUSE = 1.0  # seconds between two tries
+
+
+def revert(run: Run, reason: str) -> Result:
+    """The command: all requests to production, and its previous image where a promotion was under way."""
+    had = take_back(run)
+    said = reason if had else f"{reason}; the preview had no share of the requests"
+    run.tell(Event(kind="reverted", weight=0, reason=said))
+    return Result(outcome="reverted", reason=said)
+
+
+def take_back(run: Run, *, only_own: bool = False) -> bool:
+    """Take the preview out of the route of every cluster and read it back; whether it was in any.
+
+    Raises `TrafficUnknown` where that can't be confirmed within `PATIENCE` seconds. A route that is gone has
+    nothing to take back; with `only_own` neither has one where another run has taken over.
+    """
+    return any(each(run.clusters, lambda cluster: _take_back(run, cluster, only_own)).values())
+
+
+def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
+    until = run.clock.time() + PATIENCE
+    had = False
+    while True:
+        try:
+            seen = observe(run.target, cluster)
+            rollout = seen.rollouts.get(run.key)
+            if only_own and rollout is not None and rollout.run != run.config.run:
+                return had
+            had = had or rollout is not None
+            if rollout is not None and rollout.phase is Phase.PROMOTING and rollout.previous:
+                undo(run.config, run.clusters, rollout.previous)
+            change_one(run.target, cluster, lambda rollouts: without(rollouts, run.key), seen)
+            seen = observe(run.target, cluster)
+            if run.key not in seen.rollouts and not plan(run.target, seen, seen.rollouts):
+                return had
+        except NotFound:
+            return had
+        except ClusterError as error:
+            if run.clock.time() >= until:
+                raise TrafficUnknown(
+                    f"it can't be confirmed that production has all requests again ({error}); "
+                    "run `pipeline-step revert` or `guard` when the API answers"
+                ) from error
+        run.clock.sleep(PAUSE)

@@ -1,0 +1,126 @@
+"""One read and one guarded write of the route in each cluster: record and weights together.
+
+A change is given as a function from the rollouts recorded now to those that should be; where someone else wrote
+first (409), the route is read again and the function asked again, so that nobody's update is lost.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeline_step import record
+from pipeline_step.errors import Conflict, Refused
+from pipeline_step.model import Backend, Change, Delete, Object, Put, Ref, Target
+from pipeline_step.ownership import rewriting_owner
+from pipeline_step.record import Rollouts
+from pipeline_step.traffic import ROUTERS
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+
+CONTENTION = 60  # seconds that a change is tried again while others keep writing first
+
+T = TypeVar("T")
+Update = Callable[[Rollouts], Rollouts]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one cluster's route looked like: the objects, the rollouts recorded, the percentages in force."""
+
+    objects: Mapping[Ref, Object]
+    rollouts: Rollouts
+    weights: Mapping[Backend, int]
+
+
+def observe(target: Target, cluster: Cluster) -> Seen:
+    """Read the route; raises `NotFound` where it does not exist and `ConfigError` where it can't be told."""
+    router = ROUTERS[target.router]
+    objects: dict[Ref, Object] = {}
+    while missing := [ref for ref in router.resources(target, objects) if ref not in objects]:
+        objects.update((ref, cluster.get(ref)) for ref in missing)
+    return interpret(target, objects)
+
+
+def interpret(target: Target, objects: Mapping[Ref, Object]) -> Seen:
+    """Pure: what the route's objects say."""
+    router = ROUTERS[target.router]
+    routed = objects[router.routed(target, objects)]
+    return Seen(objects, record.read(routed), router.weights(target, objects))
+
+
+def plan(target: Target, seen: Seen, rollouts: Rollouts) -> list[Change]:
+    """Pure: the writes that bring route and record to these rollouts; none where nothing would differ."""
+    router = ROUTERS[target.router]
+    shares = {rollout.preview: rollout.weight for rollout in rollouts.values()}
+    routed = router.routed(target, seen.objects)
+    changes = [
+        Put(change.ref, record.write(change.object, rollouts))
+        if isinstance(change, Put) and change.ref == routed
+        else change
+        for change in router.plan(target, seen.objects, shares)
+    ]
+    return [change for change in changes if isinstance(change, Delete) or change.object != seen.objects[change.ref]]
+
+
+def check(target: Target, seen: Seen, rollouts: Rollouts) -> None:
+    """Pure: raises `Refused` where a weight would rise on a route that another controller keeps rewriting."""
+    raised = [
+        preview
+        for preview, rollout in rollouts.items()
+        if rollout.weight > (seen.rollouts[preview].weight if preview in seen.rollouts else 0)
+    ]
+    routed = ROUTERS[target.router].routed(target, seen.objects)
+    if raised and (owner := rewriting_owner(seen.objects[routed])):
+        raise Refused(
+            f"{routed} belongs to {owner}, which would overwrite the weights; "
+            "take the route from it first, or let it do the rollout"
+        )
+
+
+def change(target: Target, clusters: Mapping[str, Cluster], update: Update) -> dict[str, Seen]:
+    """Bring every cluster's route to what `update` says, side by side; raises the first error after all are done."""
+    return each(clusters, lambda cluster: change_one(target, cluster, update))
+
+
+def change_one(target: Target, cluster: Cluster, update: Update, seen: Seen | None = None) -> Seen:
+    """The same for one cluster; `seen` is what was read before, to save the read."""
+    until = time.monotonic() + CONTENTION
+    while True:
+        seen = seen or observe(target, cluster)
+        rollouts = update(seen.rollouts)
+        changes = plan(target, seen, rollouts)
+        if not changes:
+            return seen
+        check(target, seen, rollouts)
+        try:
+            return interpret(target, {**seen.objects, **_act(cluster, changes)})
+        except Conflict:
+            if time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0, 0.1))  # noqa: S311 - spreads writers out, guards nothing
+            seen = None
+
+
+def _act(cluster: Cluster, changes: list[Change]) -> dict[Ref, Object]:
+    written: dict[Ref, Object] = {}
+    for item in changes:
+        if isinstance(item, Put):
+            written[item.ref] = cluster.replace(item.ref, item.object)
+        else:
+            cluster.delete(item.ref)
+    return written
+
+
+def each(clusters: Mapping[str, Cluster], work: Callable[[Cluster], T]) -> dict[str, T]:
+    """Do the work on every cluster side by side. All are finished before the first error is raised."""
+    if len(clusters) == 1:
+        return {context: work(cluster) for context, cluster in clusters.items()}
+    with ThreadPoolExecutor(max_workers=len(clusters)) as pool:
+        futures = {context: pool.submit(work, cluster) for context, cluster in clusters.items()}
+    return {context: future.result() for context, future in futures.items()}

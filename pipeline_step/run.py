@@ -1,0 +1,75 @@
+"""What one run of the step has at hand, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline_step.errors import Exit
+from pipeline_step.model import Backend, Measurement, Policy, Target
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+    from pipeline_step.config import Config
+    from pipeline_step.http import Http
+
+
+class Clock(Protocol):
+    """The time, given from outside so that tests and simulations bring their own; the module `time` is one."""
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A transition of a rollout, for people: what happened, the weight since, why, and what the gates said."""
+
+    kind: str
+    weight: int
+    reason: str
+    measurements: Sequence[Measurement] = ()
+    sha: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How a command ended. `weight` is the preview's percentage now; `exit` is the process's exit code."""
+
+    outcome: str
+    reason: str
+    exit: Exit = Exit.DONE
+    weight: int = 0
+    digest: str = ""
+    sha: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run: what it works on, and the ways out of the process."""
+
+    config: Config
+    target: Target
+    preview: Backend
+    policy: Policy
+    clusters: Mapping[str, Cluster]
+    http: Http
+    clock: Clock
+    tell: Callable[[Event], None]
+    head: Callable[[], str] = field(default=lambda: "")
+    """The pull request's head commit as its provider has it now; "" where none is configured."""
+
+    @property
+    def key(self) -> str:
+        """The preview's key in records."""
+        return str(self.preview)
+
+    @property
+    def holder(self) -> str:
+        """How this run names itself in leases."""
+        return f"{self.preview} run {self.config.run} by {self.config.pull.by}"

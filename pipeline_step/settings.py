@@ -1,0 +1,41 @@
+"""What settings in `.pipeline-step.yaml` are made of: the strict base and the annotated types with their words.
+
+Routers, gates and promoters build their `Settings` from these, so that errors and the JSON schema read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?$"
+WORKLOAD_PATTERN = r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+
+WORDS = {
+    LABEL_PATTERN: "a DNS label: lower-case letters, digits and '-', 1 to 63 characters",
+    DURATION_PATTERN: "a duration such as 30s, 5m or 1h30m",
+    WORKLOAD_PATTERN: "KIND/NAME, such as deployment/shop, where KIND is deployment, statefulset or daemonset",
+}
+
+Label = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN, description=WORDS[LABEL_PATTERN])]
+Duration = Annotated[str, msgspec.Meta(pattern=DURATION_PATTERN, min_length=2, description=WORDS[DURATION_PATTERN])]
+WorkloadName = Annotated[str, msgspec.Meta(pattern=WORKLOAD_PATTERN, description=WORDS[WORKLOAD_PATTERN])]
+Weight = Annotated[int, msgspec.Meta(ge=0, le=100, description="a percentage of the requests, 0 to 100")]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port, 1 to 65535")]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100, description="a percentage, 0 to 100")]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of the configuration: frozen, and an unknown key is an error."""
+
+
+def seconds(duration: str) -> float:
+    """The length in seconds of a `Duration`; raises ValueError for anything else."""
+    match = re.match(DURATION_PATTERN, duration)
+    if not match or not duration:
+        raise ValueError(f"{duration!r} is not {WORDS[DURATION_PATTERN]}")
+    units = {"h": 3600, "m": 60, "s": 1}
+    return sum(float(part[:-1]) * units[part[-1]] for part in match.groups()[:3] if part)
