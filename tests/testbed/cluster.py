@@ -145,7 +145,7 @@ def _apply_mesh() -> None:
     kubectl(*apply, str(parts.path("gateway-api-crds")))
     mesh.start_istiod()
     mesh.start_prometheus()
-    kubectl(*apply, str(configuration.write("gateway.yaml")))
+    _until("the gateway is applied", lambda: bool(kubectl(*apply, str(configuration.write("gateway.yaml")))))
 
 
 def _wait_until_reachable(say: Say) -> None:

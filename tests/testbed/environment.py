@@ -30,12 +30,13 @@ class Environment:
     network_namespace: str
     api_server: str = f"https://{NODE}:6443"
     audit_log: str = str(STATE / "log" / "audit.jsonl")
+    gateway: str = "istio-system/testbed"
+    """NAMESPACE/NAME of both Gateways, Istio's and the Gateway API's; every host and namespace may use them."""
     gateway_address: str = GATEWAY_SERVICE
-    gateway_host: str = "istio-ingressgateway.istio-system.svc.cluster.local"
     gateway_port: int = 80
-    """Istio `Gateway` objects (selector `istio: ingressgateway`) listen here."""
+    """Routes of the Istio Gateway `gateway` are served here."""
     gateway_api_port: int = 8000
-    """Gateway API `Gateway` objects (class `istio`, address `gateway_host`) listen here."""
+    """Routes of the Gateway API's Gateway `gateway` are served here."""
     gateway_stats_url: str = f"http://{GATEWAY_SERVICE}:15000/stats/prometheus"
     prometheus_url: str = f"http://{NODE}:9090"
     sample_image: str = "localhost/sample:1"

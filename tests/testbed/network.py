@@ -40,9 +40,9 @@ def delete() -> None:
     while _is_mounted():
         _run("umount", str(NAMESPACE))
     NAMESPACE.unlink(missing_ok=True)
-    if NAMESPACE.parent.is_dir() and not any(NAMESPACE.parent.iterdir()):
-        if not os.path.ismount(NAMESPACE.parent):
-            NAMESPACE.parent.rmdir()
+    folder = NAMESPACE.parent
+    if folder.is_dir() and not any(folder.iterdir()) and not folder.is_mount():
+        folder.rmdir()
 
 
 def enter() -> None:

@@ -12,16 +12,21 @@ import (
 // Upper edges in seconds, the defaults of Prometheus' client libraries.
 var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// metrics counts requests by status code and their durations, for Prometheus' text format.
+type kind struct {
+	code   int
+	method string
+}
+
+// metrics counts requests by status code and method, and their durations, for Prometheus' text format.
 type metrics struct {
 	mutex    sync.Mutex
-	requests map[int]uint64
+	requests map[kind]uint64
 	within   []uint64 // requests per bucket, not cumulative; the last is above every edge
 	sum      float64
 }
 
 func newMetrics() *metrics {
-	return &metrics{requests: map[int]uint64{http.StatusOK: 0}, within: make([]uint64, len(buckets)+1)}
+	return &metrics{requests: make(map[kind]uint64), within: make([]uint64, len(buckets)+1)}
 }
 
 type recorder struct {
@@ -39,15 +44,15 @@ func (m *metrics) measured(handle http.HandlerFunc) http.HandlerFunc {
 		begin := time.Now()
 		recorded := &recorder{w, http.StatusOK}
 		handle(recorded, r)
-		m.add(recorded.code, time.Since(begin).Seconds())
+		m.add(kind{recorded.code, r.Method}, time.Since(begin).Seconds())
 	}
 }
 
-func (m *metrics) add(code int, duration float64) {
+func (m *metrics) add(request kind, duration float64) {
 	bucket, _ := slices.BinarySearch(buckets, duration)
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	m.requests[code]++
+	m.requests[request]++
 	m.within[bucket]++
 	m.sum += duration
 }
@@ -57,8 +62,8 @@ func (m *metrics) serve(w http.ResponseWriter, _ *http.Request) {
 	defer m.mutex.Unlock()
 	var text strings.Builder
 	text.WriteString("# TYPE http_requests_total counter\n")
-	for code, count := range m.requests {
-		fmt.Fprintf(&text, "http_requests_total{code=\"%d\"} %d\n", code, count)
+	for request, count := range m.requests {
+		fmt.Fprintf(&text, "http_requests_total{code=\"%d\",method=%q} %d\n", request.code, request.method, count)
 	}
 	text.WriteString("# TYPE http_request_duration_seconds histogram\n")
 	var total uint64
