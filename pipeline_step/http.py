@@ -73,7 +73,7 @@ class Http:
         self._timeout = timeout
         self._patience = patience
         self._max_bytes = max_bytes
-        self._sleep = sleep
+        self.sleep = sleep
         self._clock = clock
         self._threads = threading.local()
         self._writing: dict[str, threading.Lock] = {}
@@ -126,7 +126,7 @@ class Http:
             if not outcome.repeatable or wait > left:
                 raise outcome.error(left)
             log.info("%s; again in %.1f s", outcome.text, wait)
-            self._sleep(wait)
+            self.sleep(wait)
             pause *= 2
 
     def _attempt(self, call: _Call, accept: Container[int]) -> Response | _Failure:

@@ -6,16 +6,20 @@ A provider is a module that offers the functions of `Scm`. It translates between
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pipeline_step.errors import HttpError, Refused
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
     from pipeline_step.scm.remote import Remote
+
+T = TypeVar("T")
+
+MAX_PAGES = 500
 
 
 class State(Enum):
@@ -109,11 +113,14 @@ class Status:
 class Comment:
     """A comment on a pull request. `created` is in seconds since 1970.
 
-    `author` is the name that `Scm.role` takes; `edited` is true if the text may differ from what was first posted.
+    `author` is what `Scm.role` and the lists of allowed users take: a name that its bearer can't choose freely, and
+    so not always one that people know; `author_name` is for people. `edited` is true if the text may differ from
+    what was first posted.
     """
 
     id: str
     author: str
+    author_name: str
     body: str
     created: float
     edited: bool
@@ -143,6 +150,10 @@ class Scm(Protocol):
     @property
     def COMMENT_LIMIT(self) -> int:  # noqa: N802
         """The most characters of a comment's body."""
+
+    @property
+    def RENDERS_HTML(self) -> bool:  # noqa: N802
+        """Whether a comment's Markdown may hold HTML, such as <details>; else the tags would be read as text."""
 
     def repository(self, remote: Remote) -> Repository:
         """The repository of a Git remote; raises `ConfigError` if its path is none of this provider's."""
@@ -195,14 +206,50 @@ class Scm(Protocol):
         """Create the deployment or set its state; nothing happens where the provider has none."""
 
 
+def _azure() -> Scm:
+    from pipeline_step.scm import azure
+
+    return azure
+
+
+def _bitbucket_cloud() -> Scm:
+    from pipeline_step.scm import bitbucket_cloud
+
+    return bitbucket_cloud
+
+
+def _bitbucket_dc() -> Scm:
+    from pipeline_step.scm import bitbucket_dc
+
+    return bitbucket_dc
+
+
+def _gitea() -> Scm:
+    from pipeline_step.scm import gitea
+
+    return gitea
+
+
 def _github() -> Scm:
     from pipeline_step.scm import github
 
     return github
 
 
+def _gitlab() -> Scm:
+    from pipeline_step.scm import gitlab
+
+    return gitlab
+
+
 SCMS: Mapping[str, Callable[[], Scm]] = {
+    "azure": _azure,
+    "bitbucket_cloud": _bitbucket_cloud,
+    "bitbucket_dc": _bitbucket_dc,
+    "forgejo": _gitea,
+    "gitea": _gitea,
     "github": _github,
+    "gitlab": _gitlab,
 }
 """Every provider by its name in configuration; the value loads its module."""
 
@@ -213,6 +260,22 @@ def sticky(comments: Iterable[Comment], marker: str, author: str) -> Comment | N
         if comment.author == author and marker in map(str.strip, comment.body.splitlines()):
             return comment
     return None
+
+
+def hide(marker: str) -> str:
+    """`marker`, an HTML comment, in Markdown that shows HTML as text: a definition of a link that nothing uses."""
+    return f"[//]: # ({marker.removeprefix('<!--').removesuffix('-->').strip()})"
+
+
+def every(page: Callable[[int], tuple[Sequence[T], int | None]], first: int) -> Iterator[T]:
+    """The items of all pages: `page(cursor)` gives one page's items and the next cursor, or None at the end."""
+    cursor: int | None = first
+    for _ in range(MAX_PAGES):
+        if cursor is None:
+            return
+        items, cursor = page(cursor)
+        yield from items
+    raise HttpError(f"the provider's list has more than {MAX_PAGES} pages")
 
 
 def shorten(text: str, limit: int) -> str:

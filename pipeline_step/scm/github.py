@@ -25,6 +25,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    every,
     shorten,
     sticky,
 )
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COMMENT_LIMIT = 65_536
+RENDERS_HTML = True
 DESCRIPTION_LIMIT = 140
 PAGE = 100
 FILES_LIMIT = 3_000
@@ -357,13 +359,11 @@ def _id(comment: str) -> int:
 
 
 def _pages(http: Http, url: str, item: type[T]) -> Iterator[T]:
-    number = 1
-    while True:
-        page = http.get(url, params={"per_page": PAGE, "page": number}).decode(list[item])  # type: ignore[valid-type]
-        yield from page
-        if len(page) < PAGE:
-            return
-        number += 1
+    def page(number: int) -> tuple[list[T], int | None]:
+        items = http.get(url, params={"per_page": PAGE, "page": number}).decode(list[item])  # type: ignore[valid-type]
+        return items, number + 1 if len(items) == PAGE else None
+
+    return every(page, 1)
 
 
 def _raw_comments(http: Http, repo: Repository, number: int) -> Iterator[_Comment]:
@@ -374,6 +374,7 @@ def _comment(raw: _Comment) -> Comment:
     return Comment(
         id=str(raw.id),
         author=raw.user.login if raw.user else "",
+        author_name=raw.user.login if raw.user else "",
         body=raw.body,
         created=raw.created_at.timestamp(),
         edited=raw.updated_at != raw.created_at,
