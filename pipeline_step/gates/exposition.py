@@ -8,14 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
-
-import msgspec
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates.latency import spelled
-from pipeline_step.gates.placeholders import SIDE, check, check_pattern, fill
-from pipeline_step.settings import Strict
+from pipeline_step.gates.placeholders import fill
 
 STATUS_LABELS = ("code", "status", "response_code", "status_code", "http_status", "http_response_status_code")
 START = "process_start_time_seconds"
@@ -30,43 +28,24 @@ class Sample(NamedTuple):
     value: float
 
 
-class Metrics(Strict, frozen=True):
-    """Which series count requests, bad ones and their durations.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metrics:
+    """Which series count requests, bad ones and their durations; `presets.Series` says how they are chosen.
 
-    `requests` is a counter with the status in `status_label` (found by itself among the usual names); requests
-    whose status matches `errors` as a whole are bad. `histogram` holds durations, in seconds unless its name or
-    `unit` (`s` or `ms`) says milliseconds. `where` restricts both by label: a regular expression that the whole
-    value must match, or must not where it begins with `!`. `side` tells the two sides apart where one source has
-    both: label to value, with `${service}` and `${namespace}` of each side.
+    An empty `status_label` is found among the usual names, an empty `unit` by the histogram's name.
     """
 
-    requests: str = "http_requests_total"
+    requests: str
+    histogram: str
     status_label: str = ""
     errors: str = "5..|0"
-    histogram: str = "http_request_duration_seconds"
     unit: str = ""
-    where: dict[str, str] = msgspec.field(default_factory=dict)
-    side: dict[str, str] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("", "s", "ms"):
-            raise ValueError(f"unit {self.unit!r} is not valid; valid: s, ms")
-        check_pattern(self.errors)
-        for pattern in self.where.values():
-            check_pattern(pattern)
-        for value in self.side.values():
-            check(value, SIDE)
+    where: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names that samples of these metrics have; a counter may be given without its `_total`."""
-        return (
-            self.requests,
-            f"{self.requests}_total",
-            f"{self.histogram}_bucket",
-            f"{self.histogram}_count",
-            START,
-        )
+        return (self.requests, f"{self.requests}_total", f"{self.histogram}_bucket", START)
 
     @property
     def per_second(self) -> float:
@@ -76,10 +55,8 @@ class Metrics(Strict, frozen=True):
 
     def matches(self, labels: Mapping[str, str], side: Mapping[str, str]) -> bool:
         """Whether a series counts for a side, whose values of `SIDE` are given; a missing label is empty."""
-        if any(labels.get(label, "") != fill(value, side) for label, value in self.side.items()):
-            return False
         return all(
-            bool(re.fullmatch(pattern.removeprefix("!"), labels.get(label, ""))) != pattern.startswith("!")
+            bool(re.fullmatch(fill(pattern.removeprefix("!"), side), labels.get(label, ""))) != pattern.startswith("!")
             for label, pattern in self.where.items()
         )
 

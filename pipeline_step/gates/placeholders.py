@@ -21,7 +21,7 @@ def check(text: str, valid: Iterable[str]) -> None:
 
     A `$` of the text itself is written `$$`.
     """
-    listed = ", ".join(f"${{{name}}}" for name in valid)
+    listed = ", ".join(f"${{{name}}}" for name in valid) or "none here"
     for match in Template.pattern.finditer(text):
         name = match["named"] or match["braced"]
         if match["invalid"] is not None:
@@ -51,9 +51,11 @@ def side(backend: Backend) -> dict[str, str]:
     return {"namespace": backend.namespace, "service": backend.service}
 
 
-def check_pattern(pattern: str) -> None:
-    """Raise ValueError where `pattern`, after a leading `!`, is no regular expression."""
+def check_pattern(pattern: str, valid: Iterable[str] = ()) -> None:
+    """Raise ValueError where `pattern`, after a leading `!`, is no regular expression with valid placeholders."""
+    names = tuple(valid)
+    check(pattern, names)
     try:
-        re.compile(pattern.removeprefix("!"))
+        re.compile(fill(pattern.removeprefix("!"), dict.fromkeys(names, "a")))
     except re.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression ({error})") from None

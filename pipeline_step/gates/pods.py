@@ -1,64 +1,80 @@
-"""Texts that the pods behind a Service answer, read side by side through the API servers' pod proxy."""
+"""Texts that the pods behind Services answer, read side by side through the API servers' pod proxy."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline_step.errors import ClusterError
 from pipeline_step.model import Backend
 
 if TYPE_CHECKING:
-    from pipeline_step.cluster import Cluster
+    from pipeline_step.cluster import Cluster, Endpoint
 
-AT_ONCE = 16
+AT_ONCE = 32
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answers:
     """Texts by CONTEXT/POD, how many ready pods there are, and one sentence for each that could not be read."""
 
-    texts: Mapping[str, str]
-    pods: int
-    failures: tuple[str, ...]
+    texts: dict[str, str] = field(default_factory=dict)
+    pods: int = 0
+    failures: list[str] = field(default_factory=list)
 
 
 def read(
-    clusters: Mapping[str, Cluster], backend: Backend, port: int | None, path: str, patience: float = 6.0
-) -> Answers:
-    """GET `path` of every ready pod behind a Service, in all clusters; the Service's target port if none is given.
+    clusters: Mapping[str, Cluster],
+    backends: Mapping[str, Backend],
+    port: int | None,
+    path: str,
+    patience: float = 6.0,
+) -> dict[str, Answers]:
+    """GET `path` of every ready pod behind each Service, in all clusters; the target port if no port is given.
 
     Takes no longer than `patience` seconds: what did not answer by then is a failure.
     """
-    texts: dict[str, str] = {}
-    failures: list[str] = []
-    pods = 0
-    executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="scrape")
+    answers = {key: Answers() for key in backends}
+    executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="read-pods")
     try:
-        listed = {executor.submit(cluster.endpoints, backend): context for context, cluster in clusters.items()}
-        done, late = wait(listed, timeout=patience / 2)
-        failures += [f"the cluster did not list the pods of {backend} within {patience / 2:g} s" for _ in late]
-        asked: dict[Future[str], str] = {}
-        for answer in done:
-            context = listed[answer]
-            try:
-                endpoints = {endpoint.pod: endpoint for endpoint in answer.result()}
-            except ClusterError as error:
-                failures.append(str(error))
-                continue
-            pods += len(endpoints)
-            for pod in endpoints.values():
+        listed: dict[Future[list[Endpoint]], tuple[str, str]] = {
+            executor.submit(cluster.endpoints, backend): (key, context)
+            for key, backend in backends.items()
+            for context, cluster in clusters.items()
+        }
+        found = _collect(listed, patience / 2, answers, lambda key, _: f"the pods of {backends[key]} were not listed")
+        asked: dict[Future[str], tuple[str, str]] = {}
+        for (key, context), endpoints in found.items():
+            pods = {endpoint.pod: endpoint for endpoint in endpoints}
+            answers[key].pods += len(pods)
+            for pod in pods.values():
                 call = executor.submit(clusters[context].pod_get, pod.namespace, pod.pod, port or pod.port, path)
-                asked[call] = f"{context}/{pod.pod}" if context else pod.pod
-        read_now, too_late = wait(asked, timeout=patience / 2)
-        failures += [f"pod {asked[call]} did not answer within {patience / 2:g} s" for call in too_late]
-        for call in read_now:
-            try:
-                texts[asked[call]] = call.result()
-            except ClusterError as error:
-                failures.append(str(error))
+                asked[call] = (key, f"{context}/{pod.pod}" if context else pod.pod)
+        texts = _collect(asked, patience / 2, answers, lambda _, pod: f"pod {pod} did not answer")
+        for (key, pod_name), text in texts.items():
+            answers[key].texts[pod_name] = text
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
-    return Answers(texts, pods, tuple(failures))
+    return answers
+
+
+def _collect(
+    calls: Mapping[Future[T], tuple[str, str]],
+    patience: float,
+    answers: Mapping[str, Answers],
+    late: Callable[[str, str], str],
+) -> dict[tuple[str, str], T]:
+    """What the calls gave in time; the others become failures of their side, which is the first of their names."""
+    done, too_late = wait(calls, timeout=patience)
+    for call in too_late:
+        answers[calls[call][0]].failures.append(f"{late(*calls[call])} within {patience:g} s")
+    results: dict[tuple[str, str], T] = {}
+    for call in done:
+        try:
+            results[calls[call]] = call.result()
+        except ClusterError as error:
+            answers[calls[call][0]].failures.append(str(error))
+    return results

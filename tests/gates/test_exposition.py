@@ -7,7 +7,7 @@ import pytest
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates import exposition
-from pipeline_step.gates.exposition import Metrics
+from pipeline_step.gates.presets import PRESETS, Series
 from tests.gates.conftest import Pod
 
 SIDE = {"service": "shop", "namespace": "pr-35"}
@@ -26,11 +26,8 @@ envoy_cluster_upstream_rq_time_sum{cluster_name="outbound|80||shop.pr-35.svc.clu
 envoy_cluster_upstream_rq_time_count{cluster_name="outbound|80||shop.pr-35.svc.cluster.local"} 21
 """
 
-PROXY = Metrics(
-    requests="envoy_cluster_upstream_rq",
-    histogram="envoy_cluster_upstream_rq_time",
-    side={"cluster_name": "outbound|80||${service}.${namespace}.svc.cluster.local"},
-)
+PROXY = PRESETS["envoy"]
+APP = PRESETS["app"]
 
 
 def test_a_proxy_is_counted_by_side() -> None:
@@ -45,9 +42,9 @@ def test_a_proxy_is_counted_by_side() -> None:
 def test_the_real_client_library_is_counted_whatever_the_label(label: str) -> None:
     pod = Pod(label=label)
     pod.serve(good=7, bad=2, slow=1)
-    samples = exposition.parse(pod.text, Metrics().names)
-    assert exposition.requests(samples, Metrics(), SIDE) == (10, 2)
-    assert exposition.durations(samples, Metrics(), SIDE) == (10, {0.1: 9, 0.25: 9, 0.5: 9, 1: 10})
+    samples = exposition.parse(pod.text, APP.names)
+    assert exposition.requests(samples, APP, SIDE) == (10, 2)
+    assert exposition.durations(samples, APP, SIDE) == (10, {0.1: 9, 0.25: 9, 0.5: 9, 1: 10})
     assert exposition.started(samples) == pod.started
 
 
@@ -55,25 +52,25 @@ def test_where_keeps_and_leaves_out() -> None:
     pod = Pod()
     pod.serve(good=5, path="/shop")
     pod.serve(good=50, path="/healthz")
-    samples = exposition.parse(pod.text, Metrics().names)
-    assert exposition.requests(samples, Metrics(where={"path": "!/healthz|/metrics"}), SIDE) == (5, 0)
-    assert exposition.requests(samples, Metrics(where={"path": "/sh.*"}), SIDE) == (5, 0)
-    assert exposition.requests(samples, Metrics(where={"path": "/sh"}), SIDE) is None
-    assert exposition.requests(samples, Metrics(where={"missing": ""}), SIDE) == (55, 0)
+    samples = exposition.parse(pod.text, APP.names)
+    assert exposition.requests(samples, Series(where={"path": "!/healthz|/metrics"}).metrics, SIDE) == (5, 0)
+    assert exposition.requests(samples, Series(where={"path": "/sh.*"}).metrics, SIDE) == (5, 0)
+    assert exposition.requests(samples, Series(where={"path": "/sh"}).metrics, SIDE) is None
+    assert exposition.requests(samples, Series(where={"missing": ""}).metrics, SIDE) == (55, 0)
 
 
 def test_errors_are_zero_only_where_the_total_exists() -> None:
-    samples = exposition.parse('http_requests_total{code="200"} 5\nother 1\n', Metrics().names)
-    assert exposition.requests(samples, Metrics(), SIDE) == (5, 0)
-    assert exposition.requests(exposition.parse("other 1\n", Metrics().names), Metrics(), SIDE) is None
-    assert exposition.requests(exposition.parse("", Metrics().names), Metrics(), SIDE) is None
+    samples = exposition.parse('http_requests_total{code="200"} 5\nother 1\n', APP.names)
+    assert exposition.requests(samples, APP, SIDE) == (5, 0)
+    assert exposition.requests(exposition.parse("other 1\n", APP.names), APP, SIDE) is None
+    assert exposition.requests(exposition.parse("", APP.names), APP, SIDE) is None
 
 
 def test_values_that_are_no_numbers_are_left_out() -> None:
     text = (
         'http_requests_total{code="200"} NaN\nhttp_requests_total{code="500"} 3\nhttp_requests_total{code="0"} +Inf\n'
     )
-    assert exposition.requests(exposition.parse(text, Metrics().names), Metrics(), SIDE) == (3, 3)
+    assert exposition.requests(exposition.parse(text, APP.names), APP, SIDE) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +78,15 @@ def test_values_that_are_no_numbers_are_left_out() -> None:
 )
 def test_something_else_than_an_exposition_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="not in Prometheus' text format"):
-        exposition.parse(text, Metrics().names)
+        exposition.parse(text, APP.names)
 
 
 def test_a_counter_without_a_status_names_its_labels() -> None:
-    samples = exposition.parse('http_requests_total{method="GET",path="/"} 5\n', Metrics().names)
+    samples = exposition.parse('http_requests_total{method="GET",path="/"} 5\n', APP.names)
     with pytest.raises(ConfigError, match=r"no label 'for the status'.*its labels: method, path"):
-        exposition.requests(samples, Metrics(), SIDE)
+        exposition.requests(samples, APP, SIDE)
     with pytest.raises(ConfigError, match=r"no label 'grpc_code'.*its labels: method, path"):
-        exposition.requests(samples, Metrics(status_label="grpc_code"), SIDE)
+        exposition.requests(samples, Series(status_label="grpc_code").metrics, SIDE)
 
 
 def test_a_limit_that_is_no_edge_names_the_edges() -> None:
@@ -106,14 +103,18 @@ def test_what_an_exposition_offers_instead() -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
+        (
+            {"preset": "istoi"},
+            "unknown preset 'istoi'; valid: app, istio, istio-destination, gateway-api, nginx, linkerd",
+        ),
         ({"unit": "minutes"}, "unit 'minutes' is not valid; valid: s, ms"),
         ({"errors": "5(.."}, r"'5\(..' is not a regular expression"),
         ({"where": {"path": "!["}}, r"is not a regular expression"),
-        ({"side": {"pod": "${pod}"}}, r"unknown placeholder \$\{pod\}. Valid: \$\{namespace\}, \$\{service\}"),
-        ({"side": {"pod": "a$"}}, r"write \$\$ for the sign itself"),
+        ({"where": {"pod": "${pod}"}}, r"unknown placeholder \$\{pod\}. Valid: \$\{namespace\}, \$\{service\}"),
+        ({"where": {"pod": "a$"}}, r"write \$\$ for the sign itself"),
         ({"request": "x"}, "unknown field `request`"),
     ],
 )
 def test_wrong_settings_are_told_when_they_are_read(given: dict[str, object], expected: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=expected):
-        msgspec.convert(given, Metrics)
+        msgspec.convert(given, Series)

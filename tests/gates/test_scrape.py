@@ -208,8 +208,7 @@ def test_one_proxy_tells_both_sides(subject: Subject, site: Callable[..., Site],
     settings = msgspec.convert(
         {
             "url": site(respond).url + "/stats/prometheus",
-            "requests": "envoy_cluster_upstream_rq",
-            "side": {"cluster_name": "outbound|80||${service}.${namespace}.svc.cluster.local"},
+            "preset": "envoy",
         },
         scrape.Settings,
     )
@@ -221,7 +220,7 @@ def test_one_proxy_tells_both_sides(subject: Subject, site: Callable[..., Site],
     )
     del counts["pr-35"]
     third = scrape.measure("envoy", settings, subject, sources, {})
-    assert "no series envoy_cluster_upstream_rq that matches `where` and `side` yet" in third.reason
+    assert "no series envoy_cluster_upstream_rq with the labels of `where` yet" in third.reason
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "check that the token"), (404, "answered 404"), (503, "503")])
@@ -229,7 +228,7 @@ def test_a_proxy_that_refuses_is_unreachable(
     status: int, words: str, subject: Subject, site: Callable[..., Site], sources: Sources
 ) -> None:
     url = site(lambda *_: (status, {}, b"")).url
-    settings = msgspec.convert({"url": url, "side": {"a": "${service}"}}, scrape.Settings)
+    settings = msgspec.convert({"url": url, "where": {"a": "${service}"}}, scrape.Settings)
     measurement = scrape.measure("scrape", settings, subject, sources, {})
     assert measurement.outcome is Outcome.UNREACHABLE
     assert words in measurement.reason
@@ -238,11 +237,14 @@ def test_a_proxy_that_refuses_is_unreachable(
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"url": "http://envoy:9901/stats/prometheus"}, "url needs `side`"),
+        ({"url": "http://envoy:9901/stats/prometheus"}, "needs labels in `where` that tell them apart"),
+        ({"proxy": "istio-system/ingress"}, "needs labels in `where` that tell them apart"),
+        ({"proxy": "ingress", "preset": "istio"}, "proxy 'ingress' is not NAMESPACE/SERVICE"),
+        ({"proxy": "a/b", "url": "http://a", "preset": "istio"}, "give url or proxy, not both"),
         ({"min_requests": 0}, "min_requests is 0; valid: 1 or more"),
         ({"min_success": 101}, "<= 100"),
         ({"slower_than": "fast"}, "'fast' is not a time such as 250ms, 500ms or 1.5s"),
-        ({"url": "http://${pod}/", "side": {"a": "b"}}, "unknown placeholder"),
+        ({"url": "http://${pod}/", "where": {"a": "${service}"}}, "unknown placeholder"),
     ],
 )
 def test_wrong_settings_are_told_when_they_are_read(given: dict[str, object], expected: str) -> None:
