@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 
 LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+(\.[0-9]+)?s)?$"
+DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+([.][0-9]+)?s)?$"
 WORKLOAD_PATTERN = r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 
 WORDS = {
