@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -52,10 +53,10 @@ def status() -> None:
     daemons = processes.daemons()
     for daemon in daemons:
         state = "running" if daemon.is_running else "ENDED"
-        click.echo(f"{daemon.name:24} {state:8} pid {daemon.pid:<8} {daemon.resident_bytes / 2**20:5.0f} MiB")
+        click.echo(f"{daemon.name:24} {state:8} pid {daemon.pid:<8} {daemon.memory_bytes / 2**20:5.0f} MiB")
     if not environment.is_up():
         raise TestbedError("the test-bed is not up")
-    click.echo(f"{'together':42} {sum(daemon.resident_bytes for daemon in daemons) / 2**20:5.0f} MiB")
+    click.echo(f"{'together':42} {sum(daemon.memory_bytes for daemon in daemons) / 2**20:5.0f} MiB")
     if not all(daemon.is_running for daemon in daemons):
         raise TestbedError("a daemon has ended; `up` starts the test-bed anew")
 
@@ -97,6 +98,8 @@ def load_image(archive: Path, name: str) -> None:
 
 def main() -> None:
     """Run a command; a TestbedError is one message and its exit code."""
+    # Ending `up` half way takes down what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         cli()
     except TestbedError as error:

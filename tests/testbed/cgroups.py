@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import TestbedError
@@ -25,12 +26,13 @@ def create() -> None:
             _inherit_cpus(path)
 
 
-def add(pid: int) -> None:
-    """Put a process, and so what it starts later, among the test-bed's daemons.
+def among_daemons(command: Sequence[str]) -> list[str]:
+    """The command, made to put itself among the test-bed's daemons before it runs: no crash can lose track of it.
 
     One hierarchy is enough to find it again, so its limits and accounting elsewhere stay as they were.
     """
-    (_tracking() / NAME / "daemons" / "cgroup.procs").write_text(str(pid), encoding="ascii")
+    group = _tracking() / NAME / "daemons" / "cgroup.procs"
+    return ["sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group), *command]
 
 
 def processes() -> set[int]:

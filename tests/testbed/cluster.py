@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import (
@@ -47,8 +48,13 @@ def prepare(say: Say, wanted: tuple[parts.Part, ...] = parts.PARTS) -> None:
 
 
 def up(say: Say) -> Environment:
-    """Start everything and wait until a request reaches the gateway. Harmless when it is up already."""
+    """Start everything and wait until the gateway answers. Harmless when it is up already."""
     require_root()
+    with _turn(say):
+        return _up(say)
+
+
+def _up(say: Say) -> Environment:
     if environment.is_up() and all(daemon.is_running for daemon in processes.daemons()):
         say("already up")
         return environment.load()
@@ -77,7 +83,8 @@ def down(say: Say) -> None:
     if not _has_leftovers():
         say("not up")
         return
-    _take_down()
+    with _turn(say):
+        _take_down()
     say("the test-bed is down")
 
 
@@ -183,6 +190,22 @@ def _answers(url: str) -> bool:
         return False
 
 
+@contextmanager
+def _turn(say: Say) -> Iterator[None]:
+    """Let no second `up` or `down` work on the test-bed at the same time."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    lock = os.open(STATE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another `up` or `down` of the test-bed")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def _has_leftovers() -> bool:
     return network.NAMESPACE.exists() or (STATE.is_dir() and any(path.name != "log" for path in STATE.iterdir()))
 
@@ -201,8 +224,9 @@ def _remove_files() -> None:
     for link in _LEGACY_LOGS.glob("*"):
         if link.is_symlink() and link.readlink().is_relative_to(STATE):
             link.unlink()
-    for result in _CNI_RESULTS.glob(f"{network.NAME}-*"):
-        result.unlink()
+    for result in _CNI_RESULTS.glob("*"):
+        if str(STATE).encode() in result.read_bytes():
+            result.unlink()
     (_DEVICE_PLUGINS / "kubelet.sock").unlink(missing_ok=True)
     for folder in (_LEGACY_LOGS, _CNI_RESULTS, _CNI_RESULTS.parent, _DEVICE_PLUGINS, _DEVICE_PLUGINS.parent):
         _remove_if_empty(folder)

@@ -36,13 +36,13 @@ class Daemon:
         return _start_time(self.pid) == self.started
 
     @property
-    def resident_bytes(self) -> int:
-        """Resident memory, 0 when it doesn't run."""
+    def memory_bytes(self) -> int:
+        """Its memory, pages that several processes share divided among them (PSS); 0 when it doesn't run."""
         try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
+            lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
         except OSError:
             return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def start(name: str, command: Sequence[str], variables: Mapping[str, str] | None = None) -> Daemon:
@@ -52,10 +52,9 @@ def start(name: str, command: Sequence[str], variables: Mapping[str, str] | None
     environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(STATE), **(variables or {})}
     with network.entered(), log(name).open("ab") as output:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            cwd=STATE, start_new_session=True,
+            cgroups.among_daemons(command), env=environment, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=output, cwd=STATE, start_new_session=True,
         )  # fmt: skip
-    cgroups.add(process.pid)
     daemon = Daemon(
         name=name,
         pid=process.pid,
