@@ -18,7 +18,8 @@ ERROR_ODDS = ((3.0, 0.3), (8.0, 0.2), (30.0, 0.2), (200.0, 0.15), (5000.0, 0.15)
 LATENCY_ODDS = ((1.6, 0.5), (4.0, 0.5))
 LATENCY_SURVIVALS = (0.5, 0.06, 0.004)  # the edges watched: where stable's share of slower requests is nearest
 MARGIN_FACTORS = (0.25, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-FORGET_ABOVE, FORGET = 5_000.0, 59.0 / 60.0  # stable's past rate: about the last 60 windows, but never fewer requests
+FORGET_ABOVE, FORGET = 5_000.0, 59.0 / 60.0  # past rates: about the last 60 windows, but never fewer requests
+ERROR_PRIOR, LATENCY_PRIOR = (0.5, 500.0), (0.5, 1.0)  # (bad, total) assumed of stable before it has been seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,8 @@ class Policy:
     """How sure to be: alpha bounds false reverts, all metrics together, and beta false promotes; valid at any time.
 
     `tolerance` is how much worse the preview may be and still count as not worse; `onset_hazard` the prior chance
-    per window that a fault starts after a while.
+    per window that a fault starts after a while; `assumed_phi` the overdispersion between stable's pods until it has
+    been seen: it takes some minutes of stable's past, which `update` learns from windows with an empty preview.
     """
 
     metrics: tuple[Metric, ...]
@@ -78,6 +80,7 @@ class Policy:
     beta: float = 0.05
     tolerance: float = 0.0
     onset_hazard: float = 1.0 / 240.0
+    assumed_phi: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,11 @@ class Window:
 
 @dataclass(frozen=True)
 class MetricEvidence:
-    """One metric so far: (bad, total) of both sides, stable's recent counts, and the log products of e-values.
+    """One metric so far: (bad, total) of both sides, their recent counts, and the log products of e-values.
 
     `revert` has one entry per watched edge and alternative, `promote` one per margin, `within` the preview's
-    (bad, total) in windows where stable kept the SLO. `x2` and `df` sum the spread between stable's pods.
+    (bad, total) in windows where stable kept the SLO. `x2` and `df` sum the spread between stable's pods, from which
+    `phi` is estimated, the overdispersion that divides the log evidence of later windows.
     """
 
     windows: int = 0
@@ -110,16 +114,13 @@ class MetricEvidence:
     stable: tuple[int, int] = (0, 0)
     recent_total: float = 0.0
     recent_bad: tuple[float, ...] = ()
+    recent_preview: tuple[float, float] = (0.0, 0.0)
     revert: tuple[float, ...] = ()
     promote: tuple[float, ...] = ()
     within: tuple[int, int] = (0, 0)
     x2: float = 0.0
     df: int = 0
-
-    @property
-    def phi(self) -> float:
-        """The overdispersion by which log evidence is divided."""
-        return stats.overdispersion(self.x2, self.df)
+    phi: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,9 @@ def _fold(policy: Policy, metric: Metric, past: MetricEvidence, window: Window) 
     i = metric.decisive
     y_c, n_c, y_b, n_b = window.preview.bad[i], window.preview.total, window.stable.bad[i], window.stable.total
     unhealthy = metric.limit is not None and y_b > metric.limit * n_b
+    assumed = policy.assumed_phi if len(window.stable_pods) > 1 else 1.0
+    if past.df == 0:
+        past = replace(past, phi=assumed)
     x2, df = stats.pearson(window.stable_pods)
     keep = FORGET if past.recent_total > FORGET_ABOVE else 1.0
     recent_bad = past.recent_bad or (0.0,) * len(window.stable.bad)
@@ -188,9 +192,13 @@ def _fold(policy: Policy, metric: Metric, past: MetricEvidence, window: Window) 
         stable=(past.stable[0] + y_b, past.stable[1] + n_b) if n_c else past.stable,
         recent_total=round(past.recent_total * keep + n_b, 2),
         recent_bad=tuple(round(old * keep + new, 2) for old, new in zip(recent_bad, window.stable.bad, strict=True)),
+        recent_preview=(
+            round(past.recent_preview[0] * keep + y_c, 2), round(past.recent_preview[1] * keep + n_c, 2)
+        ),
         within=past.within if unhealthy else (past.within[0] + y_c, past.within[1] + n_c),
         x2=round(past.x2 + x2, 3),
         df=past.df + df,
+        phi=round(stats.overdispersion(past.x2 + x2, past.df + df, assumed), 4),
     )  # fmt: skip
     if n_c == 0:
         return observed
@@ -202,18 +210,20 @@ def _fold(policy: Policy, metric: Metric, past: MetricEvidence, window: Window) 
     )
 
 
+def _rate(metric: Metric, bad: float, total: float) -> float:
+    prior_bad, prior_total = LATENCY_PRIOR if metric.edges else ERROR_PRIOR
+    return min((bad + prior_bad) / (total + prior_total), 1.0 - 1e-6)
+
+
 def stable_rate(metric: Metric, past: MetricEvidence, index: int) -> float:
-    """Stable's rate from the windows so far, in (0, 1); about 0.1 % while nothing is known."""
-    bad = past.recent_bad[index] if past.recent_bad else 0.0
-    return min((bad + 0.1) / (past.recent_total + 100.0), 1.0 - 1e-6)
+    """Stable's rate from the windows so far, in (0, 1)."""
+    return _rate(metric, past.recent_bad[index] if past.recent_bad else 0.0, past.recent_total)
 
 
 def watched_edges(metric: Metric, past: MetricEvidence) -> tuple[int, ...]:
     """The indexes of the counts that `revert` compares in the next window, chosen from stable's past."""
     if not metric.edges:
         return (0,)
-    if past.recent_total == 0.0:
-        return (metric.decisive,) * len(LATENCY_SURVIVALS)
     rates = [stable_rate(metric, past, index) for index in range(len(metric.edges))]
     return tuple(
         min(range(len(rates)), key=lambda index: abs(_logit(rates[index]) - _logit(survival)))
@@ -222,15 +232,20 @@ def watched_edges(metric: Metric, past: MetricEvidence) -> tuple[int, ...]:
 
 
 def _fold_revert(policy: Policy, metric: Metric, past: MetricEvidence, window: Window) -> tuple[float, ...]:
-    """A <- (A + mass of faults that start now) * e, for every watched edge and alternative."""
+    """A <- (A + mass of faults that start now) * e, for every watched edge and alternative.
+
+    A latency metric waits until it has seen stable: only then does it know which edges to watch.
+    """
+    unknown = bool(metric.edges) and past.recent_total == 0.0
     start = stats.log_onset_mass(past.windows, policy.onset_hazard)
     products = []
     for slot, index in enumerate(watched_edges(metric, past)):
         a_b = stable_rate(metric, past, index)
+        boundary = min(a_b + policy.tolerance, 1.0 - 1e-6)
         for k, (odds, _) in enumerate(metric.odds):
-            value = stats.log_e(
+            value = 0.0 if unknown else stats.log_e(
                 window.preview.bad[index], window.preview.total, window.stable.bad[index], window.stable.total,
-                stats.shift_odds(a_b + policy.tolerance, odds), a_b, null="at most", margin=policy.tolerance,
+                stats.shift_odds(boundary, odds), a_b, null="at most", margin=policy.tolerance,
             )  # fmt: skip
             before = past.revert[slot * len(metric.odds) + k] if past.revert else None
             begun = start if before is None else stats.log_add(before, start)
@@ -239,10 +254,13 @@ def _fold_revert(policy: Policy, metric: Metric, past: MetricEvidence, window: W
 
 
 def _fold_promote(metric: Metric, past: MetricEvidence, window: Window) -> tuple[float, ...]:
+    """The alternative is that both sides fail alike, at their common past rate: steadier than stable's alone."""
     i = metric.decisive
     y_c, n_c, y_b, n_b = window.preview.bad[i], window.preview.total, window.stable.bad[i], window.stable.total
-    rate = stable_rate(metric, past, i)
     before = past.promote or (0.0,) * len(metric.margins)
+    if past.recent_total + past.recent_preview[1] == 0.0:
+        return before
+    rate = _rate(metric, past.recent_bad[i] + past.recent_preview[0], past.recent_total + past.recent_preview[1])
     return tuple(
         round(stats.clip(
             old + stats.log_e(y_c, n_c, y_b, n_b, rate, rate, null="at least", margin=margin) / past.phi

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 LOG_LIMIT = 500.0
-PHI_PRIOR = 20.0  # degrees of freedom that pull the overdispersion towards 1
+PHI_PRIOR = 5.0  # degrees of freedom that the assumed overdispersion is worth
 
 
 def clip(value: float) -> float:
@@ -106,16 +106,20 @@ def log_e(
 def log_onset_mass(window: int, hazard: float) -> float:
     """Log of the prior mass on a fault that starts at this window (0, 1, 2, ...): half at 0, half spread.
 
-    The spread half starts at each later window with chance `hazard` given that it has not started before.
+    Of the spread half, one half starts with a constant chance `hazard` per window, for leaks; the other falls off as
+    1/(t (t+1)), so that a slow proof of an early fault gets most of the mass back.
     """
     if window == 0:
         return math.log(0.5)
-    return math.log(0.5 * hazard) + (window - 1) * math.log1p(-hazard)
+    constant = hazard * math.exp((window - 1) * math.log1p(-hazard))
+    return math.log(0.25 * (constant + 1.0 / (window * (window + 1))))
 
 
 def log_onset_left(windows: int, hazard: float) -> float:
     """Log of the prior mass on faults that start after the first `windows` windows."""
-    return 0.0 if windows == 0 else math.log(0.5) + (windows - 1) * math.log1p(-hazard)
+    if windows == 0:
+        return 0.0
+    return math.log(0.25 * (math.exp((windows - 1) * math.log1p(-hazard)) + 1.0 / windows))
 
 
 def _log_beta(a: float, b: float) -> float:
@@ -231,9 +235,12 @@ def pearson(pods: Iterable[tuple[int, int]]) -> tuple[float, int]:
     return x2, len(counts) - 1
 
 
-def overdispersion(x2: float, df: int) -> float:
-    """phi >= 1 that divides log e-values: a design-effect approximation, not a proof, for requests in bursts."""
-    return max(1.0, (x2 + PHI_PRIOR) / (df + PHI_PRIOR))
+def overdispersion(x2: float, df: int, assumed: float = 1.0) -> float:
+    """phi >= 1 that divides log e-values: a design-effect approximation, not a proof, for requests in bursts.
+
+    x2 and df are summed over windows; `assumed` is what phi is taken for until df has grown.
+    """
+    return max(1.0, (x2 + PHI_PRIOR * assumed) / (df + PHI_PRIOR))
 
 
 def requests_to_promote(rate: float, margin: float, weight: float, log_needed: float) -> float:

@@ -227,7 +227,9 @@ def test_pearson_and_overdispersion():
     assert (x2, df) == (pytest.approx(200 / (100 * 0.2 * 0.8)), 2)
     assert stats.pearson([(0, 10), (0, 20)]) == stats.pearson([(5, 5), (4, 4)]) == stats.pearson([(1, 9)]) == (0.0, 0)
     assert stats.overdispersion(0.0, 50) == 1.0
-    assert stats.overdispersion(100.0, 20) == 3.0
+    assert stats.overdispersion(100.0, 20) == pytest.approx(105 / 25)
+    assert stats.overdispersion(0.0, 0, assumed=2.0) == 2.0
+    assert stats.overdispersion(1000.0, 1000, assumed=2.0) == pytest.approx(1010 / 1005)
 
 
 def test_onset_masses_sum_to_one():
