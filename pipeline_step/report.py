@@ -47,10 +47,10 @@ def headline(event: Event) -> str:
     return WORDS[event.kind].format(weight=event.weight)
 
 
-def line(event: Event, preview: str, now: float) -> str:
+def line(event: Event, app: str, number: int, now: float) -> str:
     """One line of a log: time, weight, what happened and why."""
     clock = datetime.fromtimestamp(now, UTC).strftime("%H:%M:%S")
-    return f"{clock}  {event.weight:3d} %  {preview} {headline(event)}: {event.reason}"
+    return f"{clock}  {event.weight:3d} %  {app} #{number} {headline(event)}: {event.reason}"
 
 
 def state(event: Event) -> State:
@@ -113,28 +113,24 @@ def status_table(target: Target, seen: dict[str, Seen]) -> str:
     rows = [("CLUSTER", "SIDE", "WEIGHT", "PHASE", "PULL REQUEST", "COMMIT", "BY")]
     for context, one in seen.items():
         for backend, weight in sorted(one.weights.items(), key=lambda item: -item[1]):
-            rollout = one.rollouts.get(str(backend))
+            rollout = one.rollouts.get(backend)
             recorded = (
                 (rollout.phase.value, f"#{rollout.pull_request}", rollout.sha[:7], rollout.by)
                 if rollout
-                else ("stable" if (backend.service, backend.namespace) == _stable(target) else "", "", "", "")
+                else ("stable" if backend == str(target.stable) else "", "", "", "")
             )
-            rows.append((context or "current", str(backend), f"{weight} %", *recorded))
+            rows.append((context or "current", backend, f"{weight} %", *recorded))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _stable(target: Target) -> tuple[str, str]:
-    return target.stable.service, target.stable.namespace
-
-
 def status_json(target: Target, seen: dict[str, Seen]) -> str:
     """The same for machines: by cluster the weights and the recorded rollouts."""
     clusters = {
         context: {
-            "weights": {str(backend): weight for backend, weight in one.weights.items()},
+            "weights": dict(one.weights),
             "rollouts": {
                 key: {
                     "phase": rollout.phase.value,

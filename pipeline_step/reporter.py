@@ -42,7 +42,8 @@ class Reporter:
 
     def tell(self, event: Event) -> None:
         """Say it, and have it sent."""
-        self._say(report.line(event, str(self._config.preview), self._clock.time()))
+        config = self._config
+        self._say(report.line(event, config.file.app, config.pull.number, self._clock.time()))
         if event.kind not in report.QUIET:
             with self._news:
                 self._events.append(event)

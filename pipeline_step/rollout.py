@@ -20,7 +20,7 @@ from pipeline_step.model import Advance, Hold, Measurement, Phase, Promote, Reve
 from pipeline_step.promotion import bring_over, running
 from pipeline_step.record import Rollouts
 from pipeline_step.revert import take_back
-from pipeline_step.route import change, each, observe
+from pipeline_step.route import change, each, observe, plan
 from pipeline_step.run import Event, Result, Run
 from pipeline_step.settings import seconds
 
@@ -188,7 +188,7 @@ def _observe(run: Run) -> tuple[Rollout, bool]:
     if len(mine) < len(rollouts):
         raise Superseded("the rollout was ended by someone else, or the route was replaced without its record")
     behind = min(mine, key=lambda rollout: rollout.step)
-    drifted = any(one.weights.get(run.preview, 0) != behind.weight for one in seen.values())
+    drifted = any(plan(run.target, one, one.rollouts) for one in seen.values())
     return behind, drifted
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline_step import record
 from pipeline_step.errors import Conflict, Refused
-from pipeline_step.model import Backend, Change, Delete, Object, Put, Ref, Target
+from pipeline_step.model import Change, Delete, Object, Put, Ref, Target
 from pipeline_step.ownership import rewriting_owner
 from pipeline_step.record import Rollouts
 from pipeline_step.traffic import ROUTERS
@@ -35,7 +35,7 @@ class Seen:
 
     objects: Mapping[Ref, Object]
     rollouts: Rollouts
-    weights: Mapping[Backend, int]
+    weights: Mapping[str, int]
 
 
 def observe(target: Target, cluster: Cluster) -> Seen:

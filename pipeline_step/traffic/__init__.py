@@ -29,8 +29,8 @@ class Router(Protocol):
     def routed(self, target: Target, objects: Objects) -> Ref:
         """The one object that carries the weights and so the record."""
 
-    def weights(self, target: Target, objects: Objects) -> dict[Backend, int]:
-        """The percentage that each destination of the route has now."""
+    def weights(self, target: Target, objects: Objects) -> dict[str, int]:
+        """The percentage that each destination of the route has now, by SERVICE.NAMESPACE."""
 
     def plan(self, target: Target, objects: Objects, shares: Shares) -> list[Change]:
         """The writes that give each preview its percentage; an empty `shares` restores the user's own route."""

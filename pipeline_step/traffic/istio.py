@@ -72,15 +72,15 @@ def routed(target: Target, objects: Mapping[Ref, Object]) -> Ref:
     return _find(target, objects).ref
 
 
-def weights(target: Target, objects: Mapping[Ref, Object]) -> dict[Backend, int]:
+def weights(target: Target, objects: Mapping[Ref, Object]) -> dict[str, int]:
     """The percentage of each destination; hosts that are no Service of the cluster are left out."""
     route = _find(target, objects)
     destinations = objects[route.ref]["spec"][route.protocol][route.position]["route"]
     percent = apportion(_numbers([d.get("weight") for d in destinations]), 100)
-    found: dict[Backend, int] = {}
+    found: dict[str, int] = {}
     for destination, weight in zip(destinations, percent, strict=True):
         if backend := _backend(destination["destination"], route.ref.namespace):
-            found[backend] = found.get(backend, 0) + weight
+            found[str(backend)] = found.get(str(backend), 0) + weight
     return found
 
 
