@@ -21,6 +21,11 @@ def _say(text: str) -> None:
     click.echo(f"testbed: {text}", err=True)
 
 
+def _variables(reached: environment.Environment) -> dict[str, str]:
+    values = {f"TESTBED_{name.upper()}": str(value) for name, value in asdict(reached).items()}
+    return {"KUBECONFIG": reached.kubeconfig, **values}
+
+
 @click.group()
 def cli() -> None:
     """A real one-node Kubernetes with Istio and Prometheus, in a network namespace of its own."""
@@ -65,24 +70,24 @@ def status() -> None:
 @click.option("--export", is_flag=True, help="Shell assignments (TESTBED_..., KUBECONFIG) instead of JSON.")
 def env(export: bool) -> None:
     """Print what its users need: kubeconfig, addresses, files."""
-    values = asdict(environment.load())
+    reached = environment.load()
     if not export:
-        click.echo(json.dumps(values, indent=2))
+        click.echo(json.dumps(asdict(reached), indent=2))
         return
-    click.echo(f"export KUBECONFIG={shlex.quote(values['kubeconfig'])}")
-    for name, value in values.items():
-        click.echo(f"export TESTBED_{name.upper()}={shlex.quote(str(value))}")
+    for name, value in _variables(reached).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(command: tuple[str, ...]) -> None:
-    """Run COMMAND inside the network namespace, with KUBECONFIG set."""
+    """Run COMMAND inside the network namespace, with what `env --export` prints and a kubectl to be found."""
     reached = environment.load()
     network.enter()
-    variables = {**os.environ, "KUBECONFIG": reached.kubeconfig}
+    os.environ.update(_variables(reached))
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(reached.kubectl).parent)])
     try:
-        os.execvpe(command[0], command, variables)
+        os.execvp(command[0], command)
     except OSError as error:
         raise TestbedError(f"{command[0]}: {error.strerror}") from error
 

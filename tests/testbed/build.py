@@ -94,7 +94,17 @@ def _copy_files(part: parts.ModuleFiles, made: Path) -> None:
         if not found:
             raise TestbedError(f"{part.module}@{part.version} has no {pattern}")
         for source in found:
-            shutil.copyfile(source, made / source.name)
+            _copy(source, made / source.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with all below it; a module's files are read-only, and their copies are not."""
+    if source.is_dir():
+        target.mkdir()
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+    else:
+        shutil.copyfile(source, target)
 
 
 def _unpack_wheel(part: parts.Wheel, made: Path) -> None:

@@ -43,7 +43,7 @@ class GoProgram:
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleFiles:
-    """Files taken from a Go module as they are: patterns below the module's folder."""
+    """Files and folders taken from a Go module as they are: patterns below the module's folder."""
 
     name: str
     version: str
@@ -115,6 +115,12 @@ OPTIONAL: tuple[Part, ...] = (
         tags=("sqlite", "sqlite_unlock_notify"),
         cgo=True,
         takes="about 3 minutes",
+    ),
+    ModuleFiles(
+        name="gitea-files",
+        version="v1.26.0",
+        module="code.gitea.io/gitea",
+        patterns=("options", "public", "templates"),
     ),
 )
 """Parts that only some tests need: `build --all`."""

@@ -176,6 +176,33 @@ def test_a_loaded_image_runs_by_its_digest(tmp_path: Path) -> None:
     assert running == image
 
 
+@pytest.mark.usefixtures("testbed", "workloads")
+def test_a_pod_reaches_the_api_server_by_name_and_may_do_what_its_role_says(tmp_path: Path) -> None:
+    archive = tmp_path / "kubectl.tar"
+    archives.write(archive, {"/kubectl": parts.path("kubernetes", "kubectl")}, ["/kubectl"])
+    images.load(archive, "localhost/kubectl:1")
+    account = f"{PREVIEW}:reader"
+    cluster.kubectl("create", "serviceaccount", "reader", "-n", PREVIEW)
+    cluster.kubectl("create", "role", "reader", "-n", PREVIEW, "--verb=get,list", "--resource=services")
+    cluster.kubectl("create", "rolebinding", "reader", "-n", PREVIEW, "--role=reader", f"--serviceaccount={account}")
+
+    def asked(name: str, *arguments: str) -> str:
+        override = json.dumps({"spec": {"serviceAccountName": "reader"}})
+        cluster.kubectl(
+            "run", name, "-n", PREVIEW, "--image=localhost/kubectl:1", "--restart=Never", f"--overrides={override}",
+            "--env=KUBERNETES_SERVICE_HOST=kubernetes.default.svc", "--", *arguments,
+        )  # fmt: skip
+        phase = "--output=jsonpath={.status.phase}"
+        done = eventually(
+            lambda: cluster.kubectl("get", "pod", name, "-n", PREVIEW, phase) in ("Succeeded", "Failed"), 40
+        )
+        assert done
+        return cluster.kubectl("logs", "-n", PREVIEW, name)
+
+    assert "service/app" in asked("allowed", "get", "services", "--output=name")
+    assert 'cannot list resource "secrets"' in asked("refused", "get", "secrets")
+
+
 def test_a_daemon_can_be_away_and_back(testbed: Environment) -> None:
     def answers() -> bool:
         try:
