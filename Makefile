@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make demo` shows it, `make test` proves it. Both set themselves up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := 0.13.9
+
+.PHONY: help demo test lint bench lock image testbed-up testbed-down testbed-status testbed-test clean
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Choose another with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==$(UV)
+	$(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[sandbox,dev]'
+	@touch $@
+
+demo: $(VENV)/ready  ## Watch a preview take 1 % of the requests, be judged, and be promoted or reverted
+	$(BIN)/pipeline-step sandbox demo
+
+test: $(VENV)/ready  ## Run the unit, sandbox and contract tests
+	$(BIN)/pytest -n 2 --dist loadfile -m "not testbed"
+
+lint: $(VENV)/ready  ## Run the checkers alone, and format
+	$(BIN)/ruff format pipeline_step tests benchmarks
+	$(BIN)/ruff check --fix pipeline_step tests benchmarks
+	$(BIN)/mypy
+
+bench: $(VENV)/ready  ## Measure, and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/ready  ## Bring requirements.lock up to date with pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+	  --no-emit-index-url --no-annotate --no-header pyproject.toml --output-file requirements.lock
+
+testbed-up testbed-down testbed-status: testbed-%: $(VENV)/ready  ## A real one-node Kubernetes with Istio, on this machine (root)
+	$(BIN)/python -m tests.testbed $*
+
+testbed-test: testbed-up  ## Run the tests that need the real cluster
+	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed
+
+clean:  ## Remove what was installed and built here
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
