@@ -141,9 +141,10 @@ def _go(
 
     def follow() -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            last.append(line.rstrip())
-            counts["downloaded" if line.startswith("go: downloading") else "compiled"] += 1
+        with process.stderr as lines:
+            for line in lines:
+                last.append(line.rstrip())
+                counts["downloaded" if line.startswith("go: downloading") else "compiled"] += 1
 
     reader = threading.Thread(target=follow, daemon=True)
     reader.start()

@@ -55,16 +55,17 @@ def install(say: Callable[[str], None]) -> None:
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    """Debian's packages ask policy-rc.d before they start a service; 101 forbids it."""
-    if _POLICY.exists():
-        yield
-        return
+    """Debian's packages ask policy-rc.d before they start a service; 101 forbids it. A machine's own is put back."""
+    own = _POLICY.read_bytes() if _POLICY.exists() else None
     _POLICY.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
     _POLICY.chmod(0o755)
     try:
         yield
     finally:
-        _POLICY.unlink()
+        if own is None:
+            _POLICY.unlink()
+        else:
+            _POLICY.write_bytes(own)
 
 
 def _apt(*arguments: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from . import archives, build, discovery, parts
+from . import archives, build, debian, discovery, images, parts
 from .errors import CannotRunHereError, TestbedError
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,33 @@ def test_a_changed_source_is_a_new_part(tmp_path: Path, monkeypatch: pytest.Monk
     assert parts.folder(part) != before
 
 
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+def test_a_failed_build_shows_the_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_STEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(parts, "SOURCES", tmp_path)
+    source = tmp_path / "broken"
+    source.mkdir()
+    (source / "go.mod").write_text("module example.org/broken\n\ngo 1.25.0\n")
+    (source / "main.go").write_text("package main\n\nfunc main() { missing() }\n")
+    broken = parts.GoModule(name="broken", version="1")
+    with pytest.raises(TestbedError, match=r"undefined: missing"):
+        build.build((broken,), lambda _: None)
+    assert [path.name for path in parts.cache().iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("existing", [None, "#!/bin/sh\nexit 0\n"])
+def test_no_service_is_started_while_packages_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: str | None
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    if existing is not None:
+        policy.write_text(existing)
+    monkeypatch.setattr(debian, "_POLICY", policy)
+    with debian._no_service_starts():
+        assert subprocess.run(["sh", str(policy)], check=False).returncode == 101
+    assert (policy.read_text() if policy.exists() else None) == existing
+
+
 def test_an_archive_is_one_image_named_by_its_content(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF")
@@ -88,6 +115,12 @@ def test_something_else_is_not_taken_for_an_archive(tmp_path: Path) -> None:
         archives.digest(other)
     with pytest.raises(TestbedError, match=r"absent\.tar: no such file"):
         archives.digest(tmp_path / "absent.tar")
+
+
+@pytest.mark.parametrize("name", ["localhost/app", "localhost:5000/app", "localhost/app@sha256:1"])
+def test_an_image_needs_a_name_with_a_tag(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TestbedError, match=r"not an image name with a tag"):
+        images.load(tmp_path / "app.tar", name)
 
 
 def test_pods_are_scraped_as_their_annotations_ask() -> None:
