@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline_step.gates import http_check, prometheus, scrape
+from pipeline_step.gates import compare, http_check, prometheus, scrape
 from pipeline_step.model import Backend, Measurement
 
 if TYPE_CHECKING:
@@ -58,10 +58,15 @@ class Gate(Protocol):
     def measure(
         self, name: str, settings: Any, subject: Subject, sources: Sources, counters: Mapping[str, Any]
     ) -> Measurement:
-        """Look once. `counters` is what the previous measurement of this step returned, or empty at its start."""
+        """Look once.
+
+        `counters` is what the gate's previous measurement of this rollout returned, through all its steps, or empty
+        at its start; a gate that counts by step sees by `subject.began` that another one began.
+        """
 
 
 GATES: dict[str, Gate] = {
+    "compare": compare,
     "http": http_check,
     "prometheus": prometheus,
     "scrape": scrape,

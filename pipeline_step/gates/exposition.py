@@ -53,6 +53,11 @@ class Metrics:
         unit = self.unit or ("ms" if self.histogram.endswith(MILLISECONDS) else "s")
         return 1000.0 if unit == "ms" else 1.0
 
+    @property
+    def tells_sides(self) -> bool:
+        """Whether the labels tell preview and stable apart where both are in one place."""
+        return any(re.search(r"\$\{?(service|namespace)", pattern) for pattern in self.where.values())
+
     def matches(self, labels: Mapping[str, str], side: Mapping[str, str]) -> bool:
         """Whether a series counts for a side, whose values of `SIDE` are given; a missing label is empty."""
         return all(

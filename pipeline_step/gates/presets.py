@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from pipeline_step.gates.exposition import Metrics
@@ -107,8 +105,3 @@ class Series(Strict, frozen=True):
             unit=self.unit,
             where={**preset.where, **self.where},
         )
-
-    @property
-    def tells_sides(self) -> bool:
-        """Whether the labels tell preview and stable apart where both are in one place."""
-        return any(re.search(r"\$\{?(service|namespace)", pattern) for pattern in self.metrics.where.values())

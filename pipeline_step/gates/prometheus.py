@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from pipeline_step.errors import ConfigError, HttpError
+from pipeline_step.errors import HttpError
 from pipeline_step.gates.placeholders import SIDES, WINDOW, check, fill, sides
+from pipeline_step.gates.promql import instant
 from pipeline_step.model import Counts, Measurement, Outcome
 from pipeline_step.settings import Duration, Strict
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
-
-TIMEOUT = "5s"
 
 
 class Settings(Strict, frozen=True):
@@ -52,34 +48,21 @@ class Settings(Strict, frozen=True):
             check(query, (*SIDES, WINDOW))
 
 
-class _Series(msgspec.Struct, frozen=True):
-    value: tuple[float, str]
-
-
-class _Vector(msgspec.Struct, frozen=True, tag_field="resultType", tag="vector"):
-    result: list[_Series]
-
-
-class _Scalar(msgspec.Struct, frozen=True, tag_field="resultType", tag="scalar"):
-    result: tuple[float, str]
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    data: _Vector | _Scalar
-
-
 def measure(
     name: str, settings: Settings, subject: Subject, sources: Sources, counters: Mapping[str, Any]
 ) -> Measurement:
     """Ask for the value, and for the number of requests where that is wanted."""
+    resolved = sides(subject, settings.window)
+
+    def ask(query: str) -> list[float]:
+        answer = instant(sources.http, fill(settings.url, resolved), fill(query, resolved), settings.token_file)
+        return [sample.value for sample in answer if not math.isnan(sample.value)]
+
     try:
-        values = ask(settings.url, settings.query, settings.window, settings.token_file, subject, sources)
-        requests = None
-        if settings.requests_query:
-            asked = ask(settings.url, settings.requests_query, settings.window, settings.token_file, subject, sources)
-            requests = sum(asked)
+        values = ask(settings.query)
+        requests = sum(ask(settings.requests_query)) if settings.requests_query else None
     except HttpError as error:
-        return Measurement(gate=name, outcome=Outcome.UNREACHABLE, reason=f"{name}: {explain(error)}")
+        return Measurement(gate=name, outcome=Outcome.UNREACHABLE, reason=f"{name}: {error}")
     return judge(name, settings, values, requests)
 
 
@@ -124,38 +107,3 @@ def needed(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"{low:g} to {high:g}"
     return f"at least {low:g}" if low is not None else f"at most {high:g}"
-
-
-def ask(url: str, query: str, window: str, token_file: str, subject: Subject, sources: Sources) -> list[float]:
-    """The values of an instant query, without NaN; raises HttpError where it can't be had."""
-    values = sides(subject, window)
-    headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else {}
-    answer = sources.http.get(
-        fill(url, values).rstrip("/") + "/api/v1/query",
-        params={"query": fill(query, values), "timeout": TIMEOUT},
-        headers=headers,
-    )
-    data = answer.decode(_Answer).data
-    texts = [series.value[1] for series in data.result] if isinstance(data, _Vector) else [data.result[1]]
-    try:
-        numbers = [float(text) for text in texts]
-    except ValueError as error:
-        raise HttpError(f"{answer.url} answered with a value that is no number ({error})", answer.status) from None
-    return [number for number in numbers if not math.isnan(number)]
-
-
-def read_token(path: str) -> str:
-    """The token that stands in a file, which is read at every use since tokens are renewed."""
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_file: {path} can't be read ({error})") from None
-
-
-def explain(error: HttpError) -> str:
-    """The error, with what to do where the server refused the question."""
-    if error.status in (400, 422):
-        return f"{error}; correct the gate's query"
-    if error.status == 401:
-        return f"{error}; give the server's token in token_file"
-    return str(error)

@@ -54,7 +54,7 @@ class Scraping(Series, frozen=True):
             raise ValueError(f"proxy {self.proxy!r} is not NAMESPACE/SERVICE")
         if self.url and self.proxy:
             raise ValueError("give url or proxy, not both")
-        if (self.url or self.proxy) and not self.tells_sides:
+        if (self.url or self.proxy) and not self.metrics.tells_sides:
             raise ValueError(
                 "one source for both sides needs labels in `where` that tell them apart by ${service} or ${namespace}"
             )

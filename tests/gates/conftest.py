@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -194,3 +199,47 @@ def subject() -> Subject:
 def sources(http: Http) -> Sources:
     """HTTP alone."""
     return Sources(clusters={}, http=http)
+
+
+@pytest.fixture
+def prometheus_server(tmp_path: Path) -> Iterator[Callable[[list[str], str], str]]:
+    """Starts a real Prometheus that reads these addresses five times a second, and waits until it has a metric."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.skip("no prometheus program is installed")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(urls: list[str], metric: str) -> str:
+        job = {"job_name": "shop", "static_configs": [{"targets": [url.removeprefix("http://") for url in urls]}]}
+        config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": [job]}
+        (tmp_path / "prometheus.yml").write_text(json.dumps(config))
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        arguments = [
+            program,
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address={address}",
+        ]
+        with (tmp_path / "log").open("wb") as log:
+            running.append(subprocess.Popen(arguments, stderr=log))
+        wait_for_data(f"http://{address}", metric, tmp_path / "log")
+        return f"http://{address}"
+
+    yield start
+    for server in running:
+        server.terminate()
+        server.wait(20)
+
+
+def wait_for_data(url: str, metric: str, log: Path) -> None:
+    """Returns once a query has an answer; a Prometheus looks for its targets every five seconds."""
+    import requests
+
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(requests.RequestException, KeyError):
+            if requests.get(f"{url}/api/v1/query", {"query": metric}, timeout=2).json()["data"]["result"]:
+                return
+        time.sleep(0.1)
+    pytest.fail(f"prometheus has no {metric} after 30 s: {log.read_text()[-2000:]}")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -164,50 +162,15 @@ def test_wrong_settings_are_told_when_they_are_read(given: dict[str, Any], expec
 
 
 @pytest.fixture
-def real(tmp_path: Path, site: Callable[..., Site]) -> Iterator[tuple[str, Pod]]:
-    """The URL of a real server that has read a pod's metrics, and that pod."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no prometheus program is installed")
+def real(prometheus_server: Callable[..., str], site: Callable[..., Site]) -> str:
+    """The URL of a real server that has read a pod's metrics."""
     pod = Pod()
     pod.serve(good=95, bad=5)
-    app = site(lambda *_: (200, {"Content-Type": "text/plain; version=0.0.4"}, pod.text.encode()))
-    job = {"job_name": "shop", "static_configs": [{"targets": [app.url.removeprefix("http://")]}]}
-    config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": [job]}
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = [
-        program,
-        f"--config.file={tmp_path / 'prometheus.yml'}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-        f"--web.listen-address={address}",
-    ]
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(arguments, stderr=log) as server:
-        try:
-            wait_for_data(address, tmp_path / "log")
-            yield f"http://{address}", pod
-        finally:
-            server.terminate()
+    return prometheus_server([site(lambda *_: (200, {}, pod.text.encode())).url], "http_requests_total")
 
 
-def wait_for_data(address: str, log: Path) -> None:
-    import requests
-
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        try:
-            found = requests.get(f"http://{address}/api/v1/query", {"query": "http_requests_total"}, timeout=2).json()
-            if found["data"]["result"]:
-                return
-        except (requests.RequestException, KeyError):
-            pass
-        time.sleep(0.1)
-    pytest.fail(f"prometheus has no data after 30 s: {log.read_text()[-2000:]}")
-
-
-def test_the_real_server(real: tuple[str, Pod], subject: Subject, sources: Sources) -> None:
-    url, _ = real
+def test_the_real_server(real: str, subject: Subject, sources: Sources) -> None:
+    url = real
     share = '100 * sum(http_requests_total{code!~"5.."}) / sum(http_requests_total)'
     measurement = prometheus.measure("p", settings(url=url, query=share), subject, sources, {})
     assert (measurement.outcome, measurement.value) == (Outcome.FAIL, 95)

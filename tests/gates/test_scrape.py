@@ -250,3 +250,26 @@ def test_a_proxy_that_refuses_is_unreachable(
 def test_wrong_settings_are_told_when_they_are_read(given: dict[str, object], expected: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=expected):
         msgspec.convert(given, scrape.Settings)
+
+
+def test_the_pods_of_an_ingress_count_for_both_sides(shop: Shop) -> None:
+    """The preview has no sidecar, so only the gateway has series for it, and only after its first request."""
+
+    def counted(good: int, bad: int) -> str:
+        lines = ['istio_requests_total{reporter="source",response_code="200",%s} 500' % of("production")]
+        for code, count in (("200", good), ("0", bad)):
+            lines.append(f'istio_requests_total{{reporter="source",response_code="{code}",{of("pr-35")}}} {count}')
+        return "\n".join(lines[: 3 if good or bad else 1]) + "\n"
+
+    def of(namespace: str) -> str:
+        return f'destination_service_name="shop",destination_service_namespace="{namespace}"'
+
+    shop.api.pods["istio-system", "ingress-1"] = counted(0, 0)
+    shop.api.pods["istio-system", "ingress-2"] = counted(70, 7)
+    settings = {"preset": "istio", "proxy": "istio-system/istio-ingressgateway", "port": 8080}
+    assert shop.measure(**settings).preview == Counts()
+    shop.api.pods["istio-system", "ingress-1"] = counted(30, 5)
+    shop.api.pods["istio-system", "ingress-2"] = counted(100, 7)
+    measurement = shop.measure(**settings)
+    assert measurement.preview == Counts(total=65, bad=5)
+    assert measurement.outcome is Outcome.FAIL

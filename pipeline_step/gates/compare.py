@@ -1,0 +1,271 @@
+"""Gate `compare`: the preview against stable's own traffic at the same time, by evidence that may be looked at always.
+
+Each measurement is one window: what both sides counted since the last one. What has been seen so far is kept in the
+counters, across steps and weights, until the preview changes. See judge.py and verdict.py for what follows from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pipeline_step.gates import exposition, promql, scraping
+from pipeline_step.gates.increments import Advance, Reading, advance
+from pipeline_step.gates.latency import Latency, latency
+from pipeline_step.gates.placeholders import side
+from pipeline_step.gates.promql import Server
+from pipeline_step.gates.scraping import Scraped, Scraping
+from pipeline_step.gates.shares import Percentage, Points, share
+from pipeline_step.judge import Evidence, Metric, Policy, Side, Window, update
+from pipeline_step.model import Counts, Measurement, Outcome
+from pipeline_step.sentence import sentence
+from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.verdict import Verdict, verdict
+
+if TYPE_CHECKING:
+    from pipeline_step.gates import Sources, Subject
+
+FIXED = 3  # requests, failed, timed; then the slower ones by edge
+FAR = 20  # edges above this many times the limit tell nothing
+OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.TOO_LITTLE}
+
+
+class Errors(Strict, frozen=True):
+    """How much more often the preview may fail before it counts as worse, and the share that must succeed at all."""
+
+    max_increase: Points = "0.5pp"
+    slo: Percentage | None = None
+
+
+class Slowness(Strict, frozen=True):
+    """Requests slower than a bucket edge: how many more the preview may have, and the share that must be faster."""
+
+    slower_than: Latency = "500ms"
+    max_increase: Points = "1pp"
+    slo: Percentage | None = None
+
+
+class Settings(Strict, frozen=True):
+    """How sure to be, what to compare, and where the counters are: `scrape` (the default) or `prometheus`.
+
+    `false_revert` and `false_promote` are the chances of either mistake over the whole rollout, all metrics together.
+    What both sides count during `warmup` is left out.
+    """
+
+    false_revert: float = 0.01
+    false_promote: float = 0.05
+    errors: Errors = Errors()
+    latency: Slowness | None = None
+    warmup: Duration | None = None
+    scrape: Scraping | None = None
+    prometheus: Server | None = None
+
+    def __post_init__(self) -> None:
+        for key, chance in (("false_revert", self.false_revert), ("false_promote", self.false_promote)):
+            if not 0 < chance <= 0.5:
+                raise ValueError(f"{key} is {chance:g}; valid: above 0, at most 0.5")
+        if self.scrape is not None and self.prometheus is not None:
+            raise ValueError("give scrape or prometheus, not both")
+        metrics(self, ())
+
+    @property
+    def series(self) -> exposition.Metrics:
+        """The series as they arrive here: a Prometheus server has applied `where` to them."""
+        if self.prometheus is not None:
+            return dataclasses.replace(self.prometheus.metrics, where={})
+        return (self.scrape or Scraping()).metrics
+
+
+def metrics(settings: Settings, edges: tuple[float, ...]) -> tuple[Metric, ...]:
+    """What the judge compares; slowness only once the histogram's edges are known. Raises ValueError."""
+    errors = Metric(
+        name="errors", max_increase=share(settings.errors.max_increase, "pp"), limit=_allowed(settings.errors.slo)
+    )
+    if settings.latency is None:
+        return (errors,)
+    limit = latency(settings.latency.slower_than)
+    slow = Metric(
+        name="latency",
+        max_increase=share(settings.latency.max_increase, "pp"),
+        limit=_allowed(settings.latency.slo),
+        edges=edges or (limit,),
+        edge=limit,
+    )
+    return (errors, slow) if edges else (errors,)
+
+
+def resolved(settings: Settings, subject: Subject) -> dict[str, dict[str, str]]:
+    """The queries or the series of each side with all names filled in, to be shown."""
+    asked = (settings.prometheus or settings.scrape or Scraping()).metrics
+    shown = {}
+    for key, backend in (("preview", subject.preview), ("stable", subject.stable)):
+        shown[key] = promql.queries(asked, side(backend), durations=settings.latency is not None)
+    return shown
+
+
+def measure(
+    name: str, settings: Settings, subject: Subject, sources: Sources, counters: Mapping[str, Any]
+) -> Measurement:
+    """Count one window and weigh all of them; raises ConfigError where the limit is no edge of the histogram."""
+    scraped = _read(settings, subject, sources)
+    if blocked := _blocked(scraped):
+        # Neither side's counters move on, so that the next window is the same time for both.
+        return Measurement(gate=name, outcome=blocked[0], reason=f"{name}: {blocked[1]}", counters=counters)
+
+    began = counters.get("began", subject.began)
+    edges = tuple(counters.get("edges", ())) or _edges(settings, subject, scraped)
+    counted = {
+        key: _count(settings, scraped[key], side(backend), edges, counters.get(key, {}), began)
+        for key, backend in (("preview", subject.preview), ("stable", subject.stable))
+    }
+    policy = Policy(metrics=metrics(settings, edges), alpha=settings.false_revert, beta=settings.false_promote)
+    evidence = recall(counters)
+    warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
+    if subject.now >= warm:
+        windows = _windows(counted["preview"], counted["stable"], policy.metrics)
+        # The window began under the weight that the last measurement saw.
+        evidence = update(policy, evidence, windows, counters.get("weight", subject.weight))
+    state = {
+        "began": began,
+        "weight": subject.weight,
+        "edges": list(edges),
+        "evidence": msgspec.to_builtins(evidence),
+        **{key: count.state for key, count in counted.items()},
+    }
+    result = verdict(policy, evidence)
+    outcome, reason = _say(settings, subject, scraped["preview"], result, edges, began)
+    return Measurement(
+        gate=name,
+        outcome=outcome,
+        reason=f"{name}: {reason}",
+        value=result.leading.upper,
+        preview=_counts(result.metrics[0].preview),
+        stable=_counts(result.metrics[0].stable),
+        counters=state,
+    )
+
+
+def recall(counters: Mapping[str, Any]) -> Evidence:
+    """The evidence in the counters of an earlier measurement, or none."""
+    return msgspec.convert(counters.get("evidence", {}), Evidence)
+
+
+def judged(settings: Settings, counters: Mapping[str, Any]) -> Verdict:
+    """What a measurement's counters say, with bounds and findings, for the ramp and for reports."""
+    policy = Policy(
+        metrics=metrics(settings, tuple(counters.get("edges", ()))),
+        alpha=settings.false_revert,
+        beta=settings.false_promote,
+    )
+    return verdict(policy, recall(counters))
+
+
+def _read(settings: Settings, subject: Subject, sources: Sources) -> dict[str, Scraped]:
+    if settings.prometheus is not None:
+        return promql.read(settings.prometheus, subject, sources, durations=settings.latency is not None)
+    return scraping.read(settings.scrape or Scraping(), subject, sources)
+
+
+def _blocked(scraped: Mapping[str, Scraped]) -> tuple[Outcome, str] | None:
+    """Why nothing can be compared now, if so."""
+    for key, one in scraped.items():
+        if not one.samples and one.failures:
+            return Outcome.UNREACHABLE, f"the counters of {key} can't be read: {one.failures[0]}"
+    for key, one in scraped.items():
+        if not one.pods and not one.samples:
+            return Outcome.NO_DATA, f"{key} has no ready pod, or no series in Prometheus"
+    return None
+
+
+def _edges(settings: Settings, subject: Subject, scraped: Mapping[str, Scraped]) -> tuple[float, ...]:
+    """The bucket edges that every pod of both sides has, once both sides show any; empty before that."""
+    if settings.latency is None:
+        return ()
+    limit = latency(settings.latency.slower_than)
+    common: dict[float, float] | None = None
+    for key, backend in (("preview", subject.preview), ("stable", subject.stable)):
+        timed = [exposition.durations(one, settings.series, side(backend)) for one in scraped[key].samples.values()]
+        known = [edges for found in timed if found is not None for edges in [found[1]]]
+        if not known:
+            return ()
+        for edges in known:
+            common = edges if common is None else {edge: 0.0 for edge in common if edge in edges}
+    exposition.within(common or {}, limit, settings.series.histogram)
+    return tuple(edge for edge in common or {} if edge <= FAR * limit)
+
+
+def _count(
+    settings: Settings,
+    scraped: Scraped,
+    labels: Mapping[str, str],
+    edges: tuple[float, ...],
+    before: Mapping[str, Any],
+    began: float,
+) -> Advance:
+    """One side's window, in rows of requests, failed, timed and slower ones by edge."""
+    readings = {}
+    for pod, samples in scraped.samples.items():
+        counts = exposition.requests(samples, settings.series, labels) or (0.0, 0.0)
+        total, by_edge = exposition.durations(samples, settings.series, labels) or (0.0, dict.fromkeys(edges, 0.0))
+        slower = tuple(total - exposition.within(by_edge, edge, settings.series.histogram) for edge in edges)
+        readings[pod] = Reading((*counts, total, *slower), exposition.started(samples))
+    return advance(before, readings, began, FIXED + len(edges))
+
+
+def _windows(preview: Advance, stable: Advance, compared: tuple[Metric, ...]) -> dict[str, Window]:
+    """One window for each metric, from what the pods added."""
+    windows = {}
+    for metric in compared:
+        total, first = (2, FIXED) if metric.edges else (0, 1)
+        bad = tuple(range(first, first + max(1, len(metric.edges))))
+        decisive = bad[metric.decisive]
+        pods = tuple((_bounded(row[decisive], row[total]), round(row[total])) for row in stable.by_pod.values())
+        windows[metric.name] = Window(_side(preview, total, bad), _side(stable, total, bad), pods)
+    return windows
+
+
+def _side(counted: Advance, total: int, bad: tuple[int, ...]) -> Side:
+    rows = list(counted.by_pod.values())
+    requests = sum(row[total] for row in rows)
+    return Side(round(requests), tuple(_bounded(sum(row[column] for row in rows), requests) for column in bad))
+
+
+def _bounded(bad: float, total: float) -> int:
+    """Some clients count a request and its status at slightly different moments."""
+    return round(max(0.0, min(bad, total)))
+
+
+def _say(
+    settings: Settings,
+    subject: Subject,
+    preview: Scraped,
+    result: Verdict,
+    edges: tuple[float, ...],
+    began: float,
+) -> tuple[Outcome, str]:
+    """The verdict as an outcome and in words."""
+    said = sentence(result, seconds=round(subject.now - began), weight=subject.weight)
+    outcome = OUTCOMES[result.outcome]
+    if outcome is Outcome.FAIL:
+        return outcome, said
+    if not result.metrics[0].preview[1]:
+        offered = f"; its pods offer: {', '.join(preview.offered[:8])}" if preview.offered else ""
+        return Outcome.NO_DATA, f"no request of the preview has been counted yet{offered}. {said}"
+    if settings.latency and not edges:
+        return Outcome.TOO_LITTLE, f"there is no {settings.series.histogram}_bucket of both sides yet. {said}"
+    if result.share.finding == "too little":
+        return Outcome.NO_DATA, said
+    return outcome, said
+
+
+def _allowed(slo: str | float | None) -> float | None:
+    """The share of bad requests that an SLO allows."""
+    return None if slo is None else round(1.0 - share(slo, "%"), 9)
+
+
+def _counts(bad_of_total: tuple[int, int]) -> Counts:
+    bad, total = bad_of_total
+    return Counts(total=total, bad=bad)

@@ -1,0 +1,154 @@
+"""A Prometheus server: instant queries, and raw counters of both sides at one timestamp.
+
+Counters are never asked for as `rate()`, whose windows overlap: what is subtracted is subtracted here.
+https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from pipeline_step.errors import ConfigError, HttpError
+from pipeline_step.gates.exposition import STATUS_LABELS, Metrics, Sample
+from pipeline_step.gates.placeholders import SIDES, check, fill, side, sides
+from pipeline_step.gates.presets import OWN_SERVICE, Series
+from pipeline_step.gates.scraping import Scraped
+
+if TYPE_CHECKING:
+    from pipeline_step.gates import Sources, Subject
+    from pipeline_step.http import Http
+
+TIMEOUT = "5s"
+PROCESS = ("instance", "pod")  # labels that tell counters of one process from another's
+
+
+class Value(NamedTuple):
+    """One sample of an answer: its labels, the time it holds for, and its value, which may be NaN."""
+
+    labels: Mapping[str, str]
+    time: float
+    value: float
+
+
+class _Series(msgspec.Struct, frozen=True):
+    value: tuple[float, str]
+    metric: dict[str, str] = {}
+
+
+class _Vector(msgspec.Struct, frozen=True, tag_field="resultType", tag="vector"):
+    result: list[_Series]
+
+
+class _Scalar(msgspec.Struct, frozen=True, tag_field="resultType", tag="scalar"):
+    result: tuple[float, str]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: _Vector | _Scalar
+
+
+def instant(http: Http, url: str, query: str, token_file: str = "", at: float | None = None) -> list[Value]:
+    """The answer to an instant query, at a time or now; raises HttpError, with what to do, where there is none."""
+    headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else {}
+    params: dict[str, str | int] = {"query": query, "timeout": TIMEOUT}
+    if at is not None:
+        params["time"] = f"{at:.3f}"
+    try:
+        answer = http.get(f"{url.rstrip('/')}/api/v1/query", params=params, headers=headers)
+        data = answer.decode(_Answer).data
+    except HttpError as error:
+        raise _advised(error) from error
+    found = [(s.metric, *s.value) for s in data.result] if isinstance(data, _Vector) else [({}, *data.result)]
+    try:
+        return [Value(labels, time, float(text)) for labels, time, text in found]
+    except ValueError as error:
+        raise HttpError(f"{answer.url} answered with a value that is no number ({error})", answer.status) from None
+
+
+def read_token(path: str) -> str:
+    """The token that stands in a file, which is read at every use since tokens are renewed."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"token_file: {path} can't be read ({error})") from None
+
+
+def _advised(error: HttpError) -> HttpError:
+    if error.status in (400, 422):
+        return HttpError(f"{error}; correct the gate's query", error.status)
+    if error.status == 401:
+        return HttpError(f"{error}; give the server's token in token_file", error.status)
+    return error
+
+
+class Server(Series, frozen=True, kw_only=True):
+    """The server that has the counters of both sides; `token_file` names a file with a bearer token.
+
+    The labels `namespace` and `service` of the scrape tell the sides apart where neither preset nor `where` does.
+    """
+
+    url: str
+    token_file: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url {self.url!r} must begin with http:// or https://")
+        check(self.url, SIDES)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The preset with the user's values over it, always with labels that tell the sides apart."""
+        metrics = super().metrics
+        if metrics.tells_sides:
+            return metrics
+        return dataclasses.replace(metrics, where={**OWN_SERVICE, **metrics.where})
+
+
+def queries(metrics: Metrics, labels: Mapping[str, str], *, durations: bool) -> dict[str, str]:
+    """The resolved queries of one side, whose values of `SIDE` are given, by the name that their samples have."""
+    matchers = ",".join(
+        f"{label}{'!~' if pattern.startswith('!') else '=~'}"
+        f"{json.dumps(fill(pattern.removeprefix('!'), labels), ensure_ascii=False)}"
+        for label, pattern in metrics.where.items()
+    )
+    status = (metrics.status_label,) if metrics.status_label else STATUS_LABELS
+    found = {metrics.requests: f"sum by ({', '.join((*PROCESS, *status))}) ({metrics.requests}{{{matchers}}})"}
+    if durations:
+        bucket = f"{metrics.histogram}_bucket"
+        found[bucket] = f"sum by ({', '.join((*PROCESS, 'le'))}) ({bucket}{{{matchers}}})"
+    return found
+
+
+def read(settings: Server, subject: Subject, sources: Sources, *, durations: bool) -> dict[str, Scraped]:
+    """The samples of `preview` and `stable` by process, all of one time; a server that can't say is a failure.
+
+    They are summed by the server and so without the labels of `where`.
+    """
+    url = fill(settings.url, sides(subject))
+    samples: dict[str, dict[str, list[Sample]]] = {"preview": {}, "stable": {}}
+    at: float | None = None
+    try:
+        # Stable first: its answer is hardly ever empty, and gives the time that holds for all.
+        for key, backend in (("stable", subject.stable), ("preview", subject.preview)):
+            for name, query in queries(settings.metrics, side(backend), durations=durations).items():
+                for labels, time, value in instant(sources.http, url, query, settings.token_file, at):
+                    at = time if at is None else at
+                    process = "/".join(filter(None, (labels.get(label, "") for label in PROCESS)))
+                    if math.isfinite(value):
+                        samples[key].setdefault(process, []).append(Sample(name, labels, value))
+    except HttpError as error:
+        return {key: Scraped({}, 1, (str(error),)) for key in samples}
+    # A proxy that counts for one side is there for the other too, at nothing until its first request.
+    processes = samples["preview"].keys() | samples["stable"].keys()
+    return {
+        key: Scraped({process: found.get(process, []) for process in processes}, len(found), ())
+        for key, found in samples.items()
+    }
