@@ -17,7 +17,7 @@ from pipeline_step import stats
 ERROR_ODDS = ((3.0, 0.3), (8.0, 0.2), (30.0, 0.2), (200.0, 0.15), (5000.0, 0.15))
 LATENCY_ODDS = ((1.6, 0.5), (4.0, 0.5))
 LATENCY_SURVIVALS = (0.5, 0.06, 0.004)  # the edges watched: where stable's share of slower requests is nearest
-MARGIN_FACTORS = (0.25, 0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+MARGIN_FACTORS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 4.0, 10.0)
 FORGET_ABOVE, FORGET = 5_000.0, 59.0 / 60.0  # past rates: about the last 60 windows, but never fewer requests
 ERROR_PRIOR, LATENCY_PRIOR = (0.5, 500.0), (0.5, 1.0)  # (bad, total) assumed of stable before it has been seen
 

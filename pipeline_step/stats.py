@@ -58,17 +58,15 @@ def project(n_c: int, n_b: int, a_c: float, a_b: float, ratio: float, margin: fl
         q = ratio * x + margin
         x_var, q_var = x * (1.0 - x), q * (1.0 - q)
         value = left * (q - a_c) * x_var + right * (x - a_b) * q_var
-        if value == 0.0:
-            break
         low, high = (low, x) if value > 0.0 else (x, high)
         slope = (
             left * (ratio * x_var + (q - a_c) * (1.0 - 2.0 * x))
             + right * (q_var + (x - a_b) * ratio * (1.0 - 2.0 * q))
         )  # fmt: skip
-        step = x - value / slope if slope else low
-        x, last = (step if low < step < high else 0.5 * (low + high)), x
-        if abs(x - last) <= 1e-13 * x:
+        step = -value / slope if slope else high - low
+        if abs(step) <= 1e-10 * x:  # quadratic convergence: the next one would be below rounding
             break
+        x = x + step if low < x + step < high else 0.5 * (low + high)
     return ratio * x + margin, x
 
 

@@ -17,9 +17,8 @@ SHARE_TOLERANCE = 0.2  # a split of traffic within a fifth of the configured wei
 class MetricVerdict:
     """One metric: (bad, total) of both sides, log evidence both ways, and bounds that hold at any time.
 
-    `excluded` is the smallest margin by which the preview is shown not to be worse, None if none is; `upper` bounds
-    the preview's own bad share; `wanted` is the preview requests still needed to promote if it equals stable, None
-    if no number would do.
+    `excluded` is the smallest margin by which the preview is shown not to be worse, None if none is; `wanted` is the
+    preview requests still needed to promote if it equals stable, None if no number would do.
     """
 
     name: str
@@ -30,11 +29,16 @@ class MetricVerdict:
     log_promote: float
     log_within: float | None
     excluded: float | None
-    upper: float
     phi: float
     unhealthy: bool
     wanted: float | None
     margin: float
+    beta: float
+
+    @property
+    def upper(self) -> float:
+        """A bound on the preview's own bad share, wrong at any time with chance at most beta; 1 before any request."""
+        return stats.upper_bound(*self.preview, self.beta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +127,11 @@ def _judge_metric(policy: Policy, metric: Metric, past: MetricEvidence) -> Metri
         log_promote=promote,
         log_within=within,
         excluded=_smallest_excluded(metric, past, needed),
-        upper=stats.upper_bound(*past.preview, policy.beta),
         phi=past.phi,
         unhealthy=unhealthy,
         wanted=_wanted(metric, past, needed - promote, 0.0 if within is None else needed - within),
         margin=metric.max_increase,
+        beta=policy.beta,
     )
 
 

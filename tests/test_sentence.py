@@ -40,7 +40,7 @@ def test_undecided_says_what_is_excluded_and_what_is_missing():
     assert text.startswith("UNDECIDED after 20 min at 50 %: preview 0/400 failed (0.00 %), stable 0/400 (0.00 %). ")
     assert "(needed 100:1)" in text
     assert "(needed 20:1)" in text
-    assert "Regressions above 1.5 pp are excluded; about " in text
+    assert "Regressions above 2 pp are excluded; about " in text
     assert text.endswith(" more preview requests are needed to promote.")
 
 
