@@ -256,7 +256,7 @@ def test_the_pods_of_an_ingress_count_for_both_sides(shop: Shop) -> None:
     """The preview has no sidecar, so only the gateway has series for it, and only after its first request."""
 
     def counted(good: int, bad: int) -> str:
-        lines = ['istio_requests_total{reporter="source",response_code="200",%s} 500' % of("production")]
+        lines = [f'istio_requests_total{{reporter="source",response_code="200",{of("production")}}} 500']
         for code, count in (("200", good), ("0", bad)):
             lines.append(f'istio_requests_total{{reporter="source",response_code="{code}",{of("pr-35")}}} {count}')
         return "\n".join(lines[: 3 if good or bad else 1]) + "\n"
