@@ -134,6 +134,14 @@ class Cluster:
             if endpoint.get("conditions", {}).get("ready", True) and "targetRef" in endpoint
         ]
 
+    def address(self, backend: Backend) -> str:
+        """The URL of a Service: outside the cluster where it has an address there, else by its name inside."""
+        service = self.get(Ref(group="", resource="services", namespace=backend.namespace, name=backend.service))
+        port = backend.port or service["spec"]["ports"][0]["port"]
+        ingress = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
+        host = next((entry.get("hostname") or entry.get("ip") for entry in ingress), backend.host)
+        return f"http://{host}" + ("" if port == 80 else f":{port}")
+
     def pod_get(self, namespace: str, pod: str, port: int, path: str) -> str:
         """GET a path of a pod through the API server's proxy; the answer's text."""
         url = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}:{port}/proxy/{path.lstrip('/')}"

@@ -127,7 +127,7 @@ def _wait(run: Run, cluster: Cluster, applied: list[Object]) -> str:
         states = [rolled_out(cluster.get(ref)) for ref in workloads]
         endpoints = cluster.endpoints(preview)
         if all(done for done, _ in states) and endpoints:
-            return _url(cluster, preview)
+            return cluster.address(preview)
         pods = cluster.list_objects("", "pods", preview.namespace, selector)
         trouble = next((words for pod in pods if (words := pod_trouble(pod))), "")
         late = run.clock.time() >= until
@@ -137,13 +137,3 @@ def _wait(run: Run, cluster: Cluster, applied: list[Object]) -> str:
             why = trouble or (pending[0] if pending else no_endpoint)
             raise NotReady(f"{preview} is not ready{' in time' if late else ''}: {why}{last_words(cluster, pods)}")
         run.clock.sleep(POLL)
-
-
-def _url(cluster: Cluster, preview: Backend) -> str:
-    """The Service's address outside the cluster where it has one, else its name inside."""
-    ref = Ref(group="", resource="services", namespace=preview.namespace, name=preview.service)
-    service = cluster.get(ref)
-    port = preview.port or service["spec"]["ports"][0]["port"]
-    ingress = (service.get("status", {}).get("loadBalancer") or {}).get("ingress") or []
-    host = next((entry.get("hostname") or entry.get("ip") for entry in ingress), preview.host)
-    return f"http://{host}" + ("" if port == 80 else f":{port}")

@@ -155,7 +155,7 @@ class Rollout:
     """The record of one preview's rollout, as it stands in the annotation on the routed object.
 
     `step` counts from 0 and `weight` is the percentage at that step; times are seconds since 1970. `digest` is the
-    image that the preview runs, `previous` the image that production ran before promotion began; `counters` are
+    image that the preview runs, `url` is where it answers, `previous` the image that production ran before promotion began; `counters` are
     the gates' baselines, by gate.
     """
 
@@ -175,6 +175,7 @@ class Rollout:
     shares: bool = False
     previous: str = ""
     reason: str = ""
+    url: str = ""
     counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

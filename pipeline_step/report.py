@@ -77,8 +77,10 @@ def comment(app: str, number: int, events: Sequence[Event], run_url: str) -> str
         parts.append(_gates(last.measurements))
     if last.kind not in STATES or last.weight:
         parts.append("To stop it at once, comment `/revert`.")
-    if run_url:
-        parts.append(f"[Pipeline run]({run_url})")
+    url = next((event.url for event in reversed(events) if event.url), "")
+    links = [f"[{text}]({target})" for text, target in (("Preview", url), ("Pipeline run", run_url)) if target]
+    if links:
+        parts.append(" · ".join(links))
     history = "\n".join(f"- {headline(event)}: {escape(event.reason)}" for event in events)
     parts.append(f"<details><summary>History</summary>\n\n{history}\n\n</details>")
     return "\n\n".join(parts)

@@ -78,6 +78,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
         raise NotReady(f"the clusters run different versions of {run.preview}: {sorted(found)}")
     image, digest, deployed = found.pop()
     sha = _pinned_sha(run, deployed)
+    url = next(iter(run.clusters.values())).address(run.preview)
     seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
     left = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]
     if any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
@@ -98,6 +99,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
             pull_request=run.config.pull.number,
             sha=sha,
             digest=digest,
+            url=url,
             weight=weight,
             began=now,
             since=now,
@@ -114,7 +116,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
         admitted(one.rollouts)
     change(run.target, run.clusters, admitted)
     kind = "resumed" if left else "shifted"
-    run.tell(Event(kind=kind, weight=mine.weight, reason=f"{run.preview} runs {digest or image}", sha=sha))
+    run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url))
     return mine
 
 
@@ -220,9 +222,21 @@ def _changed(run: Run, rollout: Rollout) -> str:
 def _pinned_sha(run: Run, deployed: str) -> str:
     """The commit that this rollout is bound to: what is deployed, which must be what was asked for."""
     asked = run.config.pull.sha
-    if asked and deployed and not deployed.startswith(asked) and not asked.startswith(deployed):
+    if asked and deployed and not _same_commit(asked, deployed):
         raise Refused(f"commit {asked} was asked for, but the preview runs {deployed}; deploy it with `preview` first")
-    return deployed or asked
+    sha = deployed or asked
+    try:
+        head = run.head()
+    except HttpError as error:
+        raise Refused(f"the pull request's head can't be read, so nothing is shifted: {error}") from error
+    if head and sha and not _same_commit(head, sha):
+        raise Refused(f"the pull request's head is {head[:7]}, but the preview runs {sha[:7]}; deploy it first")
+    return sha
+
+
+def _same_commit(one: str, other: str) -> bool:
+    """Whether two commits are the same, where either may be short."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _still_reviewed(run: Run, rollout: Rollout, move: Advance | Promote) -> Advance | Promote | Hold | Revert:
@@ -231,7 +245,7 @@ def _still_reviewed(run: Run, rollout: Rollout, move: Advance | Promote) -> Adva
         head = run.head()
     except HttpError as error:
         return Hold(f"the pull request's head can't be read: {error}")
-    if head and rollout.sha and not head.startswith(rollout.sha):
+    if head and rollout.sha and not _same_commit(head, rollout.sha):
         return Revert(f"the pull request moved on to {head[:7]}; {rollout.sha[:7]} was judged")
     return move
 
@@ -243,11 +257,15 @@ def _end(run: Run, rollout: Rollout, move: Stop | Revert, measurements: Sequence
         _record(run, held)
         event = Event(kind="held", weight=held.weight, reason=move.reason, measurements=measurements, sha=held.sha)
         run.tell(event)
-        return Result(outcome="held", reason=move.reason, weight=held.weight, digest=held.digest, sha=held.sha)
+        return Result(
+            outcome="held", reason=move.reason, weight=held.weight, digest=held.digest, sha=held.sha, url=held.url
+        )
     take_back(run)
     outcome, code = ("inconclusive", Exit.INCONCLUSIVE) if move.inconclusive else ("reverted", Exit.REVERTED)
     run.tell(Event(kind=outcome, weight=0, reason=move.reason, measurements=measurements, sha=rollout.sha))
-    return Result(outcome=outcome, reason=move.reason, exit=code, digest=rollout.digest, sha=rollout.sha)
+    return Result(
+        outcome=outcome, reason=move.reason, exit=code, digest=rollout.digest, sha=rollout.sha, url=rollout.url
+    )
 
 
 def _guarded(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, then: Callable[[Rollout], Result]) -> Result:

@@ -34,6 +34,7 @@ class Event:
     reason: str
     measurements: Sequence[Measurement] = ()
     sha: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
