@@ -333,7 +333,8 @@ def open_pull_request(
     url = f"{_repo(repo)}/pull-requests"
     params = {"state": "OPEN", "direction": "OUTGOING", "at": f"refs/heads/{branch}"}
     for found in _pages(http, url, _Page[_Pull], **params):
-        if found.fromRef.displayId == branch and found.toRef.displayId == base_branch:
+        same = found.fromRef.repository == found.toRef.repository
+        if same and (found.fromRef.displayId, found.toRef.displayId) == (branch, base_branch):
             return _pull(repo, found)
     place = {"slug": repo.name, "project": {"key": repo.owner}}
     ends = {

@@ -310,9 +310,9 @@ def open_pull_request(
     owner = repo.owner
     params = {"state": "open", "head": f"{owner}:{branch}", "base": base_branch}
     found = http.get(f"{_repo(repo)}/pulls", params=params).decode(list[_Pull])
-    for pull in found:
-        if pull.head.ref == branch and pull.base.ref == base_branch:
-            return _pull(pull)
+    for pull in map(_pull, found):
+        if (pull.head_branch, pull.base_branch, pull.from_fork) == (branch, base_branch, False):
+            return pull
     new = {"title": title, "head": branch, "base": base_branch, "body": body}
     return _pull(http.request("POST", f"{_repo(repo)}/pulls", json=new).decode(_Pull))
 
