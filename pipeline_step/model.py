@@ -155,8 +155,8 @@ class Rollout:
     """The record of one preview's rollout, as it stands in the annotation on the routed object.
 
     `step` counts from 0 and `weight` is the percentage at that step; times are seconds since 1970. `digest` is the
-    image that the preview runs, `url` is where it answers, `previous` the image that production ran before promotion began; `counters` are
-    the gates' baselines, by gate.
+    image that the preview runs, `url` where it answers, `previous` the image that production ran before promotion
+    began; `counters` are what the gates want to be given again, by gate.
     """
 
     preview: Backend
