@@ -77,7 +77,7 @@ def _clashes(kind: Kind, live: Obj, wanted: Obj, fields: Fields, entry: Obj) -> 
 
 
 def _remove(kind: Kind, obj: Obj, left_out: Fields, kept: Fields) -> None:
-    for path in sorted(left_out, key=len, reverse=True):
+    for path in sorted(left_out, key=len):
         if path in kept or any(other[: len(path)] == path for other in kept):
             continue
         _remove_at(kind, obj, path)

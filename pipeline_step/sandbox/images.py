@@ -10,7 +10,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-_REFERENCE = re.compile(r"(?P<name>[^@]+?)(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_HOST = r"[A-Za-z0-9.-]+(?::\d+)?"
+_REFERENCE = re.compile(
+    rf"(?P<name>(?:{_HOST}/)?{_PART}(?:/{_PART})*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
 MISSING = "missing"
 
 
@@ -36,7 +41,7 @@ class Image:
 def parse(reference: str) -> Image | None:
     """The image that a reference names, or None for one that is malformed."""
     match = _REFERENCE.fullmatch(reference)
-    if not match or match["name"] != match["name"].lower():
+    if not match:
         return None
     digest = match["digest"] or digest_of(match["name"], match["tag"] or "latest")
     return Image(match["name"], match["tag"] or ("" if match["digest"] else "latest"), digest)

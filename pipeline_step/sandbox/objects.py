@@ -156,7 +156,7 @@ class Objects:
                 return 200, _shown(self._write(request, route, change, track=False), route)
             blank = {"metadata": {"name": route.name}}
             made = self.registry.create(
-                route.kind, route.namespace, change(blank), manager="", dry_run=_dry_run(request)
+                route.kind, route.namespace, change(blank), track=False, dry_run=_dry_run(request)
             )
             return 201, _shown(made, route)
 
@@ -184,7 +184,8 @@ class Objects:
 async def body_of(request: web.Request) -> Any:
     """The JSON or YAML body; one that cannot be read is refused with 400."""
     if request.content_type not in _READABLE:
-        message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(_READABLE[:2])}"
+        accepted = ", ".join(_READABLE[:2])
+        message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise refusals.ApiError(415, "UnsupportedMediaType", message)
     try:
         text = await request.text()

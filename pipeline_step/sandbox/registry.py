@@ -35,8 +35,16 @@ class Registry:
         self.store = store
         self._cluster_ip = cluster_ip
 
-    def create(self, kind: Kind, namespace: str, given: Obj, manager: str = "sandbox", dry_run: bool = False) -> Obj:
-        """Store a new object and return it."""
+    def create(
+        self,
+        kind: Kind,
+        namespace: str,
+        given: Obj,
+        manager: str = "sandbox",
+        track: bool = True,
+        dry_run: bool = False,
+    ) -> Obj:
+        """Store a new object and return it; `track` gives its fields to the manager."""
         obj = copy.deepcopy(given)
         meta = obj.setdefault("metadata", {})
         self._place(kind, namespace, meta)
@@ -53,7 +61,8 @@ class Registry:
         obj = {"apiVersion": kind.api_version(), "kind": kind.kind, **_without_type(obj)}
         self._initial(kind, obj)
         validation.check(kind, obj, None)
-        managed_fields.record_update(kind, None, obj, manager, "")
+        if track:
+            managed_fields.record_update(kind, None, obj, manager, "")
         with self.store.lock:
             if dry_run:
                 if self.store.find(kind, meta.get("namespace", ""), meta["name"]):

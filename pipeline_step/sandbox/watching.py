@@ -8,25 +8,26 @@ from typing import Any
 
 from aiohttp import web
 
-from pipeline_step.sandbox import refusals, selectors
+from pipeline_step.sandbox import refusals, selection
 from pipeline_step.sandbox.routes import Route
-from pipeline_step.sandbox.selectors import Matcher
+from pipeline_step.sandbox.selection import Matcher
 from pipeline_step.sandbox.store import Event, Store
 
 Obj = dict[str, Any]
-WATCHERS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("watchers", set)
+WATCHERS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("watchers")
 
 
 async def end_all(app: web.Application) -> None:
     """End every watch that is open, as a server that shuts down does."""
-    for task in tuple(app[WATCHERS]):
+    watchers = app[WATCHERS]
+    for task in tuple(watchers):
         task.cancel()
 
 
 def matcher(request: web.Request) -> Matcher:
     """What the selectors of a request let through."""
-    by_label = selectors.labels(request.query.get("labelSelector", ""))
-    by_field = selectors.fields(request.query.get("fieldSelector", ""))
+    by_label = selection.labels(request.query.get("labelSelector", ""))
+    by_field = selection.fields(request.query.get("fieldSelector", ""))
     return lambda obj: by_label(obj) and by_field(obj)
 
 
