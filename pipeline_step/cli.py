@@ -225,7 +225,7 @@ def _run(options: dict[str, Any]) -> Iterator[Run]:
         preview=config.preview,
         policy=config.policy,
         clusters=_clusters(config),
-        http=Http(secrets=[config.provider.token] if config.provider.token else []),
+        http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
         clock=time,
         tell=reporter.tell,
         head=reporter.head,

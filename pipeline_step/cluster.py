@@ -7,6 +7,7 @@ has passed, so that a storm at the API costs time and not the rollout.
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -46,6 +47,12 @@ class Cluster:
         self._configuration, self._rest = _connect(context)
         self._versions: dict[str, str] = {"": "v1"}
         self._kinds: dict[str, list[Object]] = {}
+
+    def hurried(self, patience: float) -> Cluster:
+        """The same cluster, given up on after `patience` seconds."""
+        other = copy.copy(self)
+        other.patience = patience
+        return other
 
     def get(self, ref: Ref) -> Object:
         """Read one object."""

@@ -35,7 +35,8 @@ def next_move(policy: Policy, rollout: Rollout, measurements: Sequence[Measureme
 
     open_gates = [m for m in measurements if _holds(policy, m)]
     if now >= rollout.deadline:
-        why = f": {open_gates[0].reason}" if open_gates else ""
+        without_verdict = [m for m in measurements if m.outcome is not Outcome.PASS]
+        why = f": {without_verdict[0].reason}" if without_verdict else ""
         return Revert(f"the deadline passed at {rollout.weight} %{why}", inconclusive=True)
     if open_gates:
         return Hold(open_gates[0].reason)
@@ -46,6 +47,8 @@ def next_move(policy: Policy, rollout: Rollout, measurements: Sequence[Measureme
         return Hold(f"{rollout.weight} % holds, {left:.0f} s of its bake left")
     if rollout.step + 1 < len(policy.steps):
         return Advance(rollout.step + 1, f"{rollout.weight} % held for {step.bake:.0f} s")
+    if policy.promote and (undecided := [m for m in measurements if m.outcome is Outcome.UNDECIDED]):
+        return Hold(undecided[0].reason)
     if policy.promote:
         return Promote(f"{rollout.weight} %, the last step, held for {step.bake:.0f} s")
     return Stop(f"{rollout.weight} %, the last step, held for {step.bake:.0f} s; nothing promotes by itself")
@@ -74,15 +77,14 @@ def resume(policy: Policy, rollout: Rollout, now: float) -> Rollout:
             weight=max(rollout.weight, policy.steps[index].weight),
             since=now,
             deadline=now + policy.deadline,
-            counters={},
         )
     at_least = [index for index, step in enumerate(policy.steps) if step.weight >= rollout.weight]
     return dataclasses.replace(rollout, step=at_least[0] if at_least else len(policy.steps) - 1)
 
 
 def advanced(policy: Policy, rollout: Rollout, step: int, now: float) -> Rollout:
-    """The record at another step: its weight, from now, with fresh counters."""
-    return dataclasses.replace(rollout, step=step, weight=policy.steps[step].weight, since=now, counters={})
+    """The record at another step: its weight, from now."""
+    return dataclasses.replace(rollout, step=step, weight=policy.steps[step].weight, since=now)
 
 
 def crowded(preview: str, weight: int, rollouts: Mapping[str, Rollout], budget: int | None) -> str:

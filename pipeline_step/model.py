@@ -116,10 +116,15 @@ class Counts:
 
 
 class Outcome(Enum):
-    """What a gate can find. The last three are no verdict, and each has its own policy."""
+    """What a gate can find.
+
+    `UNDECIDED` is a judge's "neither proven yet": it lets the weight rise and does not let it promote. The last three
+    are no verdict at all, and each has its own policy.
+    """
 
     PASS = "pass"
     FAIL = "fail"
+    UNDECIDED = "undecided"
     NO_DATA = "no_data"
     TOO_LITTLE = "too_little"
     UNREACHABLE = "unreachable"

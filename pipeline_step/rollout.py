@@ -7,7 +7,7 @@ traffic back comes before everything else, on any error and on any signal.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, assert_never
@@ -25,6 +25,7 @@ from pipeline_step.run import Event, Result, Run
 from pipeline_step.settings import seconds
 
 HEARTBEAT = lock.DURATION / 4  # seconds between two renewals of the lease
+GATE_PATIENCE = 3.0  # seconds that a gate may repeat a request while traffic is shifted
 REASSERTIONS = 5  # times that weights which someone else set are set again before giving up
 Beat = Callable[[], None]
 
@@ -121,8 +122,9 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
 
 
 def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
-    """Until it is over: observe, measure, decide, act."""
-    counters: dict[str, Any] = dict(rollout.counters)
+    """Until it is over: observe, measure, decide, act. What the gates have counted is recorded now and then."""
+    counters = rollout.counters
+    recorded = run.clock.time()
     reasserted = 0
     while True:
         beat()
@@ -140,15 +142,18 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
             return _end(run, rollout, Revert(changed), ())
 
         measurements = measure(run, rollout, counters)
-        counters = {m.gate: m.counters for m in measurements}
+        counters = {m.gate: m.counters for m in measurements if m.counters}
+        rollout = dataclasses.replace(rollout, counters=counters)
         move = next_move(run.policy, rollout, measurements, run.clock.time())
         if isinstance(move, Advance | Promote):
             move = _still_reviewed(run, rollout, move)
         match move:
             case Hold():
+                if counters and run.clock.time() - recorded >= HEARTBEAT:
+                    _record(run, rollout)
+                    recorded = run.clock.time()
                 run.clock.sleep(seconds(run.config.file.strategy.poll))
             case Advance():
-                counters = {}
                 rollout = advanced(run.policy, rollout, move.step, run.clock.time())
                 _record(run, rollout)
                 run.tell(Event(kind="shifted", weight=rollout.weight, reason=move.reason, measurements=measurements))
@@ -160,7 +165,7 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
                 assert_never(move)
 
 
-def measure(run: Run, rollout: Rollout, counters: dict[str, Any]) -> list[Measurement]:
+def measure(run: Run, rollout: Rollout, counters: Mapping[str, Mapping[str, Any]]) -> list[Measurement]:
     """Ask all gates side by side, in the order of the configuration."""
     subject = Subject(
         stable=run.target.stable,
@@ -169,7 +174,8 @@ def measure(run: Run, rollout: Rollout, counters: dict[str, Any]) -> list[Measur
         began=rollout.since,
         now=run.clock.time(),
     )
-    sources = Sources(clusters=run.clusters, http=run.http)
+    brief = {context: cluster.hurried(GATE_PATIENCE) for context, cluster in run.clusters.items()}
+    sources = Sources(clusters=brief, http=run.http)
 
     def ask(name: str, kind: str, settings: Any) -> Measurement:
         return GATES[kind].measure(name, settings, subject, sources, counters.get(name, {}))
@@ -253,7 +259,7 @@ def _still_reviewed(run: Run, rollout: Rollout, move: Advance | Promote) -> Adva
 def _end(run: Run, rollout: Rollout, move: Stop | Revert, measurements: Sequence[Measurement]) -> Result:
     """Leave the weight where it is, or take the traffic back; say so."""
     if isinstance(move, Stop):
-        held = dataclasses.replace(rollout, phase=Phase.HELD, reason=move.reason)
+        held = dataclasses.replace(rollout, phase=Phase.HELD, reason=move.reason, counters={})
         _record(run, held)
         event = Event(kind="held", weight=held.weight, reason=move.reason, measurements=measurements, sha=held.sha)
         run.tell(event)

@@ -105,9 +105,19 @@ def test_a_held_weight_goes_on_at_the_next_step(held: int, resumed: tuple[int, i
     assert (again.phase, again.since, again.deadline) == (Phase.BAKING, 5000, 5600)
 
 
-def test_advancing_starts_the_bake_and_the_counters_anew() -> None:
+def test_a_judge_without_a_verdict_lets_the_weight_rise_and_not_promote() -> None:
+    undecided = [saw(Outcome.UNDECIDED)]
+    assert isinstance(next_move(POLICY, rollout(), undecided, BEGAN + 60), Advance)
+    last = rollout(step=2, weight=25)
+    assert next_move(POLICY, last, undecided, BEGAN + 60) == Hold("it was undecided")
+    late = next_move(POLICY, last, undecided, BEGAN + 600)
+    assert late == Revert("the deadline passed at 25 %: it was undecided", inconclusive=True)
+    assert isinstance(next_move(dataclasses.replace(POLICY, promote=False), last, undecided, BEGAN + 60), Stop)
+
+
+def test_advancing_starts_the_bake_anew_and_keeps_what_was_counted() -> None:
     at = advanced(POLICY, rollout(counters={"scrape": {"a": 1}}), 2, 2000)
-    assert (at.step, at.weight, at.since, at.counters) == (2, 25, 2000, {})
+    assert (at.step, at.weight, at.since, at.counters) == (2, 25, 2000, {"scrape": {"a": 1}})
     assert at.deadline == BEGAN + 600, "the deadline is that of the whole"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIXED = 3  # requests, failed, timed; then the slower ones by edge
 FAR = 20  # edges above this many times the limit tell nothing
-OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.TOO_LITTLE}
+OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
 
 
 class Errors(Strict, frozen=True):
