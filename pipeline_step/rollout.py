@@ -21,7 +21,7 @@ from pipeline_step.promotion import bring_over, running
 from pipeline_step.record import Rollouts
 from pipeline_step.revert import take_back
 from pipeline_step.route import change, each, observe, plan
-from pipeline_step.run import Event, Result, Run
+from pipeline_step.run import Event, Look, Result, Run
 from pipeline_step.settings import seconds
 
 HEARTBEAT = lock.DURATION / 4  # seconds between two renewals of the lease
@@ -147,6 +147,7 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
         move = next_move(run.policy, rollout, measurements, run.clock.time())
         if isinstance(move, Advance | Promote):
             move = _still_reviewed(run, rollout, move)
+        run.show(Look(rollout=rollout, measurements=measurements, decision=move))
         match move:
             case Hold():
                 if counters and run.clock.time() - recorded >= HEARTBEAT:

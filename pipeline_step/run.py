@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline_step.errors import Exit
-from pipeline_step.model import Backend, Measurement, Policy, Target
+from pipeline_step.model import Backend, Decision, Measurement, Policy, Rollout, Target
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -38,6 +38,15 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One look at a rollout between two transitions: where it stands, what the gates say, what follows from that."""
+
+    rollout: Rollout
+    measurements: Sequence[Measurement]
+    decision: Decision
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """How a command ended. `weight` is the preview's percentage now; `exit` is the process's exit code."""
 
@@ -62,6 +71,8 @@ class Run:
     http: Http
     clock: Clock
     tell: Callable[[Event], None]
+    show: Callable[[Look], None] = field(default=lambda look: None)
+    """Given every look, for a live view; it must return at once and raise nothing."""
     head: Callable[[], str] = field(default=lambda: "")
     """The pull request's head commit as its provider has it now; "" where none is configured."""
 
