@@ -79,7 +79,7 @@ class App:
             return 200, self.metrics.text(), 0.0
         wait = self.slow_seconds if _chosen(self.slow_rate) else 0.0
         if _chosen(self.fail_rate):
-            return 500, "this request was chosen to fail\n", wait
+            return 500, self.home, wait
         if path == "/":
             return 200, self.home, wait
         given = parse_qs(query)
