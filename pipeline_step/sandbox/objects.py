@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from pipeline_step.sandbox import apply, patch, refusals, tables, watching
+from pipeline_step.sandbox import apply, patch, protobuf, refusals, tables, watching
 from pipeline_step.sandbox.registry import Registry
 from pipeline_step.sandbox.routes import Route
 
@@ -182,7 +182,9 @@ class Objects:
 
 
 async def body_of(request: web.Request) -> Any:
-    """The JSON or YAML body; one that cannot be read is refused with 400."""
+    """The JSON, YAML or protobuf body; one that cannot be read is refused with 400."""
+    if request.content_type == protobuf.MEDIA:
+        return protobuf.decode(await request.read())
     if request.content_type not in _READABLE:
         accepted = ", ".join(_READABLE[:2])
         message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
