@@ -39,8 +39,11 @@ lock: $(VENV)/ready  ## Bring requirements.lock up to date with pyproject.toml
 testbed-up testbed-down testbed-status: testbed-%: $(VENV)/ready  ## A real one-node Kubernetes with Istio, on this machine (root)
 	$(BIN)/python -m tests.testbed $*
 
-testbed-test: testbed-up  ## Run the tests that need the real cluster
-	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed
+testbed-test: $(VENV)/ready  ## Build and start the real cluster, run the tests that need it, and stop it
+	$(BIN)/python -m tests.testbed build
+	$(BIN)/pytest tests/testbed/test_leftovers.py
+	$(BIN)/python -m tests.testbed up
+	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed; code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
 
 clean:  ## Remove what was installed and built here
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
