@@ -258,6 +258,8 @@ def _say(
         return Outcome.TOO_LITTLE, f"there is no {settings.series.histogram}_bucket of both sides yet. {said}"
     if result.share.finding == "too little":
         return Outcome.NO_DATA, said
+    if outcome is Outcome.UNDECIDED and (result.suspicious or result.environment_unhealthy):
+        return Outcome.TOO_LITTLE, said  # which holds the weight, where an open question would let it rise
     return outcome, said
 
 

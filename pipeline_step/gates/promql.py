@@ -10,15 +10,15 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from pipeline_step.errors import ConfigError, HttpError
+from pipeline_step.errors import HttpError
 from pipeline_step.gates.exposition import STATUS_LABELS, Metrics, Sample
-from pipeline_step.gates.placeholders import SIDES, check, fill, side, sides
+from pipeline_step.gates.placeholders import fill, side, sides
 from pipeline_step.gates.presets import OWN_SERVICE, Series
+from pipeline_step.gates.query import check_url, secret
 from pipeline_step.gates.scraping import Scraped
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class _Answer(msgspec.Struct, frozen=True):
     data: _Vector | _Scalar
 
 
-def instant(http: Http, url: str, query: str, token_file: str = "", at: float | None = None) -> list[Value]:
+def instant(http: Http, url: str, query: str, token: str = "", at: float | None = None) -> list[Value]:
     """The answer to an instant query, at a time or now; raises HttpError, with what to do, where there is none."""
-    headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else {}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     params: dict[str, str | int] = {"query": query, "timeout": TIMEOUT}
     if at is not None:
         params["time"] = f"{at:.3f}"
@@ -70,14 +70,6 @@ def instant(http: Http, url: str, query: str, token_file: str = "", at: float | 
         return [Value(labels, time, float(text)) for labels, time, text in found]
     except ValueError as error:
         raise HttpError(f"{answer.url} answered with a value that is no number ({error})", answer.status) from None
-
-
-def read_token(path: str) -> str:
-    """The token that stands in a file, which is read at every use since tokens are renewed."""
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_file: {path} can't be read ({error})") from None
 
 
 def _advised(error: HttpError) -> HttpError:
@@ -99,9 +91,7 @@ class Server(Series, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url {self.url!r} must begin with http:// or https://")
-        check(self.url, SIDES)
+        check_url(self.url)
 
     @property
     def metrics(self) -> Metrics:
@@ -133,13 +123,14 @@ def read(settings: Server, subject: Subject, sources: Sources, *, durations: boo
     They are summed by the server and so without the labels of `where`.
     """
     url = fill(settings.url, sides(subject))
+    token = secret(settings.token_file, "token_file") if settings.token_file else ""
     samples: dict[str, dict[str, list[Sample]]] = {"preview": {}, "stable": {}}
     at: float | None = None
     try:
         # Stable first: its answer is hardly ever empty, and gives the time that holds for all.
         for key, backend in (("stable", subject.stable), ("preview", subject.preview)):
             for name, query in queries(settings.metrics, side(backend), durations=durations).items():
-                for labels, time, value in instant(sources.http, url, query, settings.token_file, at):
+                for labels, time, value in instant(sources.http, url, query, token, at):
                     at = time if at is None else at
                     process = "/".join(filter(None, (labels.get(label, "") for label in PROCESS)))
                     if math.isfinite(value):
