@@ -50,6 +50,16 @@ def server() -> Iterator[Script]:
         yield script
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Takes many connections at once and says nothing of those that break off."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no news."""
+
+
 class serving:  # noqa: N801
     """A server on a free port of loopback that follows a script while the block lasts."""
 
@@ -84,8 +94,7 @@ class serving:  # noqa: N801
             def log_message(self, *args: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = QuietServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
         script.url = f"http://127.0.0.1:{self.server.server_address[1]}"

@@ -98,6 +98,16 @@ class Running:
         return [exchange["request"] for exchange in self.exchanges if not exchange["request"].startswith("GET ")]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Takes many connections at once and says nothing of those that break off."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no news."""
+
+
 @contextmanager
 def running(provider: Provider) -> Iterator[Running]:
     """Serve a provider on a free port while the block lasts."""
@@ -144,8 +154,7 @@ def running(provider: Provider) -> Iterator[Running]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
