@@ -90,10 +90,15 @@ class Cluster:
         return replaced
 
     def apply(self, ref: Ref, obj: Object) -> Object:
-        """Server-side apply, taking over fields that others own."""
+        """Server-side apply of a manifest in its own version, taking over fields that others own."""
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         applied: Object = self._json(
-            "PATCH", self._path(ref), body=obj, query=query, what=str(ref), content="application/apply-patch+yaml"
+            "PATCH",
+            self._path(ref, obj["apiVersion"]),  # the API refuses a body of another version than the path's
+            body=obj,
+            query=query,
+            what=str(ref),
+            content="application/apply-patch+yaml",
         )
         return applied
 
@@ -181,8 +186,8 @@ class Cluster:
         kinds = sorted({r["kind"] for r in self._kinds[api_version] if "/" not in r["name"]})
         raise ConfigError(f"the cluster serves no kind {kind!r} in {api_version}; it serves: {', '.join(kinds)}")
 
-    def _path(self, ref: Ref) -> str:
-        version = self.api_version(ref.group)
+    def _path(self, ref: Ref, version: str = "") -> str:
+        version = version or self.api_version(ref.group)
         root = f"/apis/{version}" if ref.group else f"/api/{version}"
         namespace = f"/namespaces/{quote(ref.namespace)}" if ref.namespace else ""
         name = f"/{quote(ref.name)}" if ref.name else ""
