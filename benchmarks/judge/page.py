@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.judge import floors, table
 from benchmarks.judge.runs import Summary
-from benchmarks.judge.table import FAULTS, RATES, STABLE, Cell, Results, share_text
+from benchmarks.judge.table import FAULTS, RATES, STABLE, Cell, Results, percent, share_text
 from benchmarks.judge.traffic import POLL
 
 INTRODUCTION = """# The judge against its peers
@@ -29,19 +29,24 @@ for the next poll. Missed runs count with the failures of the whole hour.
 
 FALSE_REVERT_WORDS = """## False reverts
 
-Share of rollouts of a preview as good as stable that are reverted, with its 95 % interval. All columns but the last keep
-looking for an hour.
+Share of rollouts of a preview as good as stable that are reverted, with its 95 % interval. All columns but the last
+keep looking for an hour.
 """
 
 SCHEDULE_WORDS = """## Each with its own schedule
 
 Flagger raises the weight by 10 to 50 % at each passed check, Argo Rollouts promotes after 9 measurements and Kayenta
-after an hour, both at 10 %. `ours, defaults` has a margin of 0.5 pp, which allows what fails less than 0.6 %, and a harm
-budget of 20. First row of each rate: a good preview, the share promoted, the median time to it and the share reverted.
-Others: mean failed requests / median time to the revert [share promoted all the same].
+after an hour, both at 10 %. `ours, defaults` has a margin of 0.5 pp, which allows what fails less than 0.6 %, and a
+harm budget of 20. First row of each rate: a good preview, the share promoted, the median time to it and the share
+reverted. Others: mean failed requests / median time to the revert [share promoted all the same].
 """
 
-Goal = tuple[str, str, bool]
+GOAL_WORDS = """## Goals
+
+`met within the error`: the goal lies inside the 95 % interval of the mean.
+"""
+
+Goal = tuple[str, str, str]
 
 
 def page(results: Results, runs: int) -> str:
@@ -57,11 +62,10 @@ def page(results: Results, runs: int) -> str:
         SCHEDULE_WORDS,
         *table.scheduled_table(results),
         "",
-        "## Goals",
-        "",
+        GOAL_WORDS,
         "| Goal | Measured | |",
         "|---|---|---|",
-        *(f"| {goal} | {measured} | {'met' if ok else '**missed**'} |" for goal, measured, ok in goals(results)),
+        *(f"| {goal} | {measured} | {reached} |" for goal, measured, reached in goals(results)),
     ]
     return "\n".join(sections) + "\n"
 
@@ -75,11 +79,17 @@ def goals(results: Results) -> list[Goal]:
     return [_false_reverts(results), *_harm(results), *_against_flagger(results), *_speed(results)]
 
 
+def _reached(value: float, limit: float, error: float = 0.0) -> str:
+    if value <= limit:
+        return "met"
+    return "met within the error" if value - error <= limit else "**missed**"
+
+
 def _false_reverts(results: Results) -> Goal:
     good = [(cell, each) for cell, each in results.items() if cell.preview == STABLE and cell.judge.startswith("ours")]
     where, worst = max(good, key=lambda pair: pair[1].share("revert")[0])
     measured = f"worst {share_text(worst, 'revert')} at {where.rps:g} rps, {where.judge}"
-    return "false reverts <= 1 % in every cell", measured, worst.share("revert")[0] <= 0.01
+    return "false reverts <= 1 % in every cell", measured, _reached(worst.share("revert")[0], 0.01)
 
 
 def _harm(results: Results) -> list[Goal]:
@@ -90,9 +100,9 @@ def _harm(results: Results) -> list[Goal]:
             summary = _fixed(results, rps, preview, "ours, 10 %")
             measured = f"{summary.harm:.1f} ±{summary.harm_error:.1f}"
             if summary.missed:
-                measured += f", {100 * summary.missed:.2g} % not decided in an hour"
+                measured += f", {percent(summary.missed)} % not decided in an hour"
             goal = f"at 10 %, {rps:g} rps, {100 * preview:g} %: mean harm <= {limit:.1f} (1.5 floors and one poll)"
-            found.append((goal, measured, summary.harm - summary.harm_error <= limit))
+            found.append((goal, measured, _reached(summary.harm, limit, summary.harm_error)))
     return found
 
 
@@ -101,7 +111,7 @@ def _against_flagger(results: Results) -> list[Goal]:
     for rps, preview, factor in ((100.0, 0.1, 10), (100.0, 1.0, 10), (1000.0, 0.1, 50), (1000.0, 1.0, 50)):
         flagger, ours = (_fixed(results, rps, preview, name).harm for name in ("Flagger", "ours, auto"))
         goal = f"auto: {factor} times fewer harmed than Flagger at {rps:g} rps, {100 * preview:g} %"
-        found.append((goal, f"{flagger / ours:.0f} times", flagger / ours >= factor))
+        found.append((goal, f"{flagger / ours:.0f} times", _reached(ours * factor, flagger)))
     return found
 
 
@@ -109,19 +119,20 @@ def _speed(results: Results) -> list[Goal]:
     found = []
     for rps in (100.0, 1000.0):
         median = _fixed(results, rps, 0.02, "ours, auto").seconds["revert"]
-        found.append((f"auto: 2 % gone in <= 25 s at {rps:g} rps", f"median {median:g} s", median <= 25.0))
+        found.append((f"auto: 2 % gone in <= 25 s at {rps:g} rps", f"median {median:g} s", _reached(median, 25.0)))
     for rps in (10.0, 100.0):
         outage = _fixed(results, rps, 1.0, "ours, auto")
-        seconds, harm = outage.seconds["revert"], outage.harm
-        goal = f"auto: an outage gone in <= 10 s and <= 50 requests at {rps:g} rps"
-        measured = f"median {seconds:g} s, mean {harm:.1f} ±{outage.harm_error:.1f} requests"
-        found.append((goal, measured, seconds <= 10.0 and harm - outage.harm_error <= 50.0))
-    median = results[Cell("scheduled", 100.0, STABLE, "ours, 0.2 pp")].seconds["promote"]
-    found.append(
-        ("auto: a good preview promoted in <= 90 s at 100 rps, 0.2 pp", f"median {median:g} s", median <= 90.0)
-    )
+        seconds, harm, error = outage.seconds["revert"], outage.harm, outage.harm_error
+        found.append(
+            (f"auto: an outage gone in <= 10 s at {rps:g} rps", f"median {seconds:g} s", _reached(seconds, 10.0))
+        )
+        goal = f"auto: an outage costs <= 50 requests at {rps:g} rps"
+        found.append((goal, f"mean {harm:.1f} ±{error:.1f}", _reached(harm, 50.0, error)))
+    good = results[Cell("scheduled", 100.0, STABLE, "ours, 0.2 pp")].seconds["promote"]
+    goal = "auto: a good preview promoted in <= 90 s at 100 rps, 0.2 pp"
+    found.append((goal, f"median {good:g} s", _reached(good, 90.0)))
     for rps in RATES:
         caught = _fixed(results, rps, 0.005, "ours, auto")
         goal = f"auto: 0.5 % caught >= 99 % at {rps:g} rps"
-        found.append((goal, share_text(caught, "revert"), caught.share("revert")[0] >= 0.99))
+        found.append((goal, share_text(caught, "revert"), _reached(1.0 - caught.share("revert")[0], 0.01)))
     return found

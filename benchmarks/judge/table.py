@@ -12,12 +12,12 @@ from benchmarks.judge.traffic import Scenario
 RATES = (10.0, 100.0, 1000.0)
 FAULTS = (0.003, 0.005, 0.02, 0.1, 1.0)
 STABLE = 0.001
-FIXED = {
+FIXED: dict[str, Peer | Setting] = {
     **{name: Peer(name=name) for name in PEERS},
     "ours, 10 %": Setting(promotes=False),
     "ours, auto": Setting(budget=50.0),
 }
-SCHEDULED = {
+SCHEDULED: dict[str, Peer | Setting] = {
     **{name: Peer(name=name, schedule=True) for name in PEERS},
     "ours, 0.2 pp": Setting(budget=50.0),
     "ours, defaults": Setting(budget=20.0, max_increase=0.005),
