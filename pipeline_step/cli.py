@@ -62,8 +62,7 @@ def preview(delete: bool, **options: Any) -> None:
     """Deploy or update the pull request's preview, wait until it is ready, and print its URL."""
     from pipeline_step import deploy
 
-    with _run(options) as run:
-        _finish(deploy.delete(run) if delete else deploy.deploy(run), options)
+    _conduct(options, deploy.delete if delete else deploy.deploy)
 
 
 @cli.command()
@@ -75,8 +74,7 @@ def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
 
-    with _run(options) as run:
-        _finish(flow.rollout(run), options)
+    _conduct(options, flow.rollout)
 
 
 @cli.command()
@@ -89,8 +87,7 @@ def shift(weight: int, **options: Any) -> None:
     from pipeline_step import revert as back
     from pipeline_step import rollout as flow
 
-    with _run(options) as run:
-        _finish(flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"), options)
+    _conduct(options, lambda run: flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"))
 
 
 @cli.command()
@@ -100,8 +97,7 @@ def promote(**options: Any) -> None:
     """Make what the preview runs production, now; then all traffic goes home."""
     from pipeline_step import rollout as flow
 
-    with _run(options) as run:
-        _finish(flow.promote(run), options)
+    _conduct(options, flow.promote)
 
 
 @cli.command()
@@ -112,8 +108,7 @@ def revert(reason: str, **options: Any) -> None:
     """Give production all requests, now."""
     from pipeline_step import revert as back
 
-    with _run(options) as run:
-        _finish(back.revert(run, reason), options)
+    _conduct(options, lambda run: back.revert(run, reason))
 
 
 @cli.command()
@@ -198,6 +193,44 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
+@cli.group(invoke_without_command=True)
+@click.option("--directory", type=click.Path(path_type=Path), help="Where kubeconfig and logs go. Default: temporary.")
+@click.option("--api-port", type=click.IntRange(0, 65535), default=0, help="Port of the API. Default: any free one.")
+@click.option("--gateway-port", type=click.IntRange(0, 65535), default=0, help="Port of the gateway, likewise.")
+@click.pass_context
+def sandbox(context: click.Context, directory: Path | None, api_port: int, gateway_port: int) -> None:
+    """A cluster in this process with a real Envoy, for trying all of it; until Ctrl-C."""
+    if context.invoked_subcommand:
+        return
+    with _sandbox_extra():
+        from pipeline_step.sandbox.__main__ import run
+    run(directory, api_port, gateway_port)
+
+
+@sandbox.command()
+@click.option("--fast", is_flag=True, help="In 20 seconds instead of a minute, with more requests per second.")
+def demo(fast: bool) -> None:
+    """Watch the whole story: a pull request is promoted, a bad one is reverted, and every request is counted."""
+    with _sandbox_extra():
+        from pipeline_step.sandbox import demo as story
+    sys.exit(story.demo(story.FAST if fast else story.CALM))
+
+
+@contextmanager
+def _sandbox_extra() -> Iterator[None]:
+    """Around imports of what only the extra `sandbox` installs."""
+    from pipeline_step.errors import ConfigError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("pipeline_step"):
+            raise
+        raise ConfigError(
+            f"the sandbox needs {error.name}, which is not installed: pip install 'pipeline-step[sandbox]'"
+        ) from error
+
+
 def _config(options: dict[str, Any]) -> Config:
     from pipeline_step.config import Flags, load
 
@@ -241,14 +274,35 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _finish(result: Result, options: dict[str, Any]) -> None:
+def _conduct(options: dict[str, Any], work: Callable[[Run], Result]) -> None:
+    """Run a command and leave with its result's code; a refusal is a result too, for pipelines to read."""
+    from pipeline_step.errors import StepError
+    from pipeline_step.run import Result
+
+    try:
+        with _run(options) as run:
+            result = work(run)
+    except StepError as error:
+        outcome = error.exit.name.lower().replace("_", " ")
+        _write(Result(outcome=outcome, reason=str(error), exit=error.exit), options)
+        raise
+    _write(result, options)
+    if options["output"] == "text":
+        click.echo(f"{result.outcome}: {result.reason}")
+    sys.exit(result.exit)
+
+
+def _write(result: Result, options: dict[str, Any]) -> None:
+    """What machines read: JSON on standard output, and Tekton's results."""
     from pipeline_step import report
+    from pipeline_step.errors import ConfigError
 
     if options["output"] == "json":
         click.echo(report.result_json(result))
-    else:
-        click.echo(f"{result.outcome}: {result.reason}")
     if folder := options["results"]:
-        for name, value in report.tekton_results(result).items():
-            (folder / name).write_text(value, encoding="utf-8")
-    sys.exit(result.exit)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, value in report.tekton_results(result).items():
+                (folder / name).write_text(value, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--results {folder}: can't be written: {error}") from error

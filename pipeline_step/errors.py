@@ -62,6 +62,8 @@ class ClusterError(StepError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+        if status in (401, 403):
+            self.exit = Exit.REFUSED
 
 
 class Conflict(ClusterError):
@@ -70,6 +72,8 @@ class Conflict(ClusterError):
 
 class NotFound(ClusterError):
     """The object does not exist (HTTP 404)."""
+
+    exit = Exit.USAGE
 
 
 class HttpError(StepError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_step.errors import ClusterError, NotFound, TrafficUnknown
+from pipeline_step.errors import ClusterError, ConfigError, NotFound, TrafficUnknown
 from pipeline_step.model import Phase
 from pipeline_step.promotion import undo, without
 from pipeline_step.route import change_one, each, observe, plan
@@ -52,6 +52,11 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
                 return had
         except NotFound:
             return had
+        except ConfigError as error:
+            raise TrafficUnknown(
+                f"the route was changed so that it can't be told what it does ({error}); look at it, and take "
+                f"{run.preview.host} out of it by hand if it is still there"
+            ) from error
         except ClusterError as error:
             if run.clock.time() >= until:
                 raise TrafficUnknown(

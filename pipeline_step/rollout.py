@@ -293,6 +293,8 @@ def _guarded(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, then:
             outcome, code = "interrupted", error.exit
         elif isinstance(error, Superseded):
             outcome = "superseded"
+        elif isinstance(error, ConfigError):
+            code = error.exit
         reason = f"{error}; production has all requests"
         run.tell(Event(kind=outcome, weight=0, reason=reason))
         return Result(outcome=outcome, reason=reason, exit=code)
