@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from pipeline_step.sandbox import discovery, proxy, refusals, watching
+from pipeline_step.sandbox import bodies, discovery, proxy, refusals, watching
 from pipeline_step.sandbox.access import Access, Call
-from pipeline_step.sandbox.objects import Objects, body_of
+from pipeline_step.sandbox.objects import Objects
 from pipeline_step.sandbox.registry import Registry
 from pipeline_step.sandbox.routes import Route, parse, verb_of
 
@@ -98,12 +98,12 @@ class Api:
 
     async def _unrouted(self, request: web.Request, path: str) -> web.Response:
         if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" and request.method == "POST":
-            return web.json_response(self.access.review(await body_of(request)), status=201)
+            return web.json_response(self.access.review(await bodies.read(request)), status=201)
         if path in ("/healthz", "/livez", "/readyz"):
             return web.Response(text="ok")
         found = discovery.answer(path)
         if found is None:
-            raise refusals.ApiError(404, "NotFound", "the server could not find the requested resource", {})
+            return web.Response(text="404 page not found\n", status=404)
         return web.json_response(found)
 
     async def _routed(self, request: web.Request, route: Route, verb: str) -> web.StreamResponse:

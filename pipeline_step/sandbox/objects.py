@@ -6,24 +6,14 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import yaml
 from aiohttp import web
 
-from pipeline_step.sandbox import apply, patch, protobuf, refusals, tables, watching
+from pipeline_step.sandbox import apply, bodies, patch, refusals, tables, watching
 from pipeline_step.sandbox.registry import Registry
 from pipeline_step.sandbox.routes import Route
 
 Obj = dict[str, Any]
-_STRATEGIC = "application/strategic-merge-patch+json"
-_READABLE = (
-    "application/json",
-    "application/yaml",
-    "application/octet-stream",
-    _STRATEGIC,
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/apply-patch+yaml",
-)
+_STRATEGIC = bodies.STRATEGIC
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -72,14 +62,14 @@ class Objects:
         }
 
     async def _create(self, request: web.Request, route: Route) -> tuple[int, Obj]:
-        body = _checked(await body_of(request), route)
+        body = bodies.typed(await bodies.read(request), route)
         made = self.registry.create(
-            route.kind, route.namespace, body, manager=_manager(request), dry_run=_dry_run(request)
+            route.kind, route.namespace, body, manager=bodies.manager(request), dry_run=bodies.dry_run(request)
         )
         return 201, _shown(made, route)
 
     async def _update(self, request: web.Request, route: Route) -> tuple[int, Obj]:
-        body = _checked(await body_of(request), route)
+        body = bodies.typed(await bodies.read(request), route)
         missing = self.store.find(route.kind, route.namespace, route.name) is None
         if missing and route.kind.create_on_update:
             return await self._create_by_put(request, route, body)
@@ -89,7 +79,7 @@ class Objects:
     async def _create_by_put(self, request: web.Request, route: Route, body: Obj) -> tuple[int, Obj]:
         meta = {k: v for k, v in body.get("metadata", {}).items() if k != "resourceVersion"}
         body = {**body, "metadata": {**meta, "name": route.name}}
-        return 201, self.registry.create(route.kind, route.namespace, body, manager=_manager(request))
+        return 201, self.registry.create(route.kind, route.namespace, body, manager=bodies.manager(request))
 
     def _write(self, request: web.Request, route: Route, change: Callable[[Obj], Obj], track: bool = True) -> Obj:
         if route.subresource == "scale":
@@ -100,9 +90,9 @@ class Objects:
             route.name,
             change,
             subresource=route.subresource,
-            manager=_manager(request),
+            manager=bodies.manager(request),
             track=track,
-            dry_run=_dry_run(request),
+            dry_run=bodies.dry_run(request),
         )
 
     def _write_scale(self, request: web.Request, route: Route, change: Callable[[Obj], Obj]) -> Obj:
@@ -112,7 +102,12 @@ class Objects:
             return obj
 
         return self.registry.update(
-            route.kind, route.namespace, route.name, scaled, manager=_manager(request), dry_run=_dry_run(request)
+            route.kind,
+            route.namespace,
+            route.name,
+            scaled,
+            manager=bodies.manager(request),
+            dry_run=bodies.dry_run(request),
         )
 
     async def _patch(self, request: web.Request, route: Route) -> tuple[int, Obj]:
@@ -121,7 +116,7 @@ class Objects:
         if media not in accepted:
             message = "the body of the request was in an unknown format - accepted media types include: "
             raise refusals.ApiError(415, "UnsupportedMediaType", message + ", ".join(accepted))
-        body = await body_of(request)
+        body = await bodies.read(request)
         if media == "application/apply-patch+yaml":
             return self._apply(request, route, body)
 
@@ -140,10 +135,8 @@ class Objects:
     def _apply(self, request: web.Request, route: Route, body: Obj) -> tuple[int, Obj]:
         manager = request.query.get("fieldManager")
         if not manager:
-            raise refusals.bad_request(
-                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-            )
-        _checked(body, route)
+            raise refusals.no_manager()
+        bodies.typed(body, route)
         if (body.get("metadata") or {}).get("managedFields"):
             raise refusals.bad_request("metadata.managedFields must be nil")
         force = request.query.get("force") in ("true", "1")
@@ -156,12 +149,12 @@ class Objects:
                 return 200, _shown(self._write(request, route, change, track=False), route)
             blank = {"metadata": {"name": route.name}}
             made = self.registry.create(
-                route.kind, route.namespace, change(blank), track=False, dry_run=_dry_run(request)
+                route.kind, route.namespace, change(blank), track=False, dry_run=bodies.dry_run(request)
             )
             return 201, _shown(made, route)
 
     async def _delete(self, request: web.Request, route: Route) -> tuple[int, Obj]:
-        options = await _delete_options(request)
+        options = await bodies.delete_options(request)
         last, gone = self.registry.delete(route.kind, route.namespace, route.name, options)
         if not gone or route.kind.plural == "pods":
             return 200, _shown(last, route)
@@ -171,7 +164,7 @@ class Objects:
         return 200, {**status, "details": {k: v for k, v in details.items() if v}}
 
     async def _delete_collection(self, request: web.Request, route: Route) -> tuple[int, Obj]:
-        options = await _delete_options(request)
+        options = await bodies.delete_options(request)
         matches = watching.matcher(request)
         code, body = await self._list(request, route)
         for obj in self.store.list(route.kind, route.namespace):
@@ -179,52 +172,6 @@ class Objects:
                 meta = obj["metadata"]
                 self.registry.delete(route.kind, meta.get("namespace", ""), meta["name"], options)
         return code, body
-
-
-async def body_of(request: web.Request) -> Any:
-    """The JSON, YAML or protobuf body; one that cannot be read is refused with 400."""
-    if request.content_type == protobuf.MEDIA:
-        return protobuf.decode(await request.read())
-    if request.content_type not in _READABLE:
-        accepted = ", ".join(_READABLE[:2])
-        message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        raise refusals.ApiError(415, "UnsupportedMediaType", message)
-    try:
-        text = await request.text()
-        return yaml.safe_load(text) if "yaml" in request.content_type else json.loads(text)
-    except (UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        raise refusals.bad_request(f"error decoding the body of the request: {error}") from error
-
-
-async def _delete_options(request: web.Request) -> Obj:
-    options: Obj = (await body_of(request)) if request.can_read_body else {}
-    options = dict(options or {})
-    for name in ("propagationPolicy", "dryRun"):
-        if name in request.query:
-            options[name] = request.query[name]
-    if "gracePeriodSeconds" in request.query:
-        options["gracePeriodSeconds"] = int(request.query["gracePeriodSeconds"])
-    if options.get("orphanDependents"):
-        options["propagationPolicy"] = "Orphan"
-    return options
-
-
-def _checked(body: Any, route: Route) -> Obj:
-    """The body, when it is an object of the route's kind and version."""
-    if not isinstance(body, dict):
-        raise refusals.bad_request("the body of the request must be an object")
-    kind = "Scale" if route.subresource == "scale" else route.kind.kind
-    version = "autoscaling/v1" if kind == "Scale" else route.kind.api_version(route.version)
-    if body.get("kind", kind) != kind:
-        message = f'{body["kind"]} in version "{version}" cannot be handled as a {kind}'
-        raise refusals.bad_request(message)
-    if body.get("apiVersion", version) != version:
-        raise refusals.bad_request(
-            f"the API version in the data ({body['apiVersion']}) does not match the expected API version ({version})"
-        )
-    if not isinstance(body.get("metadata", {}), dict):
-        raise refusals.bad_request("json: cannot unmarshal metadata into ObjectMeta")
-    return body
 
 
 def _shown(obj: Obj, route: Route) -> Obj:
@@ -247,12 +194,3 @@ def _scale(obj: Obj) -> Obj:
             "selector": ",".join(f"{key}={value}" for key, value in labels.items()),
         },
     }
-
-
-def _manager(request: web.Request) -> str:
-    agent = request.headers.get("User-Agent", "")
-    return request.query.get("fieldManager") or agent.partition("/")[0] or "unknown"
-
-
-def _dry_run(request: web.Request) -> bool:
-    return "All" in request.query.getall("dryRun", [])

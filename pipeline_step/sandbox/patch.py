@@ -61,7 +61,7 @@ def _operate(document: Any, operation: Obj) -> Any:
 
 def _unprocessable(message: str) -> refusals.ApiError:
     return refusals.ApiError(
-        422, "Invalid", f"the server rejected our request due to an error in our request: {message}"
+        422, "Invalid", f"the server rejected our request due to an error in our request: {message}", {}
     )
 
 
@@ -89,9 +89,9 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
         return value
     parent = _read(document, path[:-1])
     if isinstance(parent, list):
+        if path[-1] != "-" and (not path[-1].isdigit() or int(path[-1]) > len(parent)):
+            raise _unprocessable(f"{path[-1]!r} is no place in the list")
         at = len(parent) if path[-1] == "-" else int(path[-1])
-        if at > len(parent):
-            raise _unprocessable(f"index {at} is beyond the end of the list")
         parent.insert(at, value)
     elif isinstance(parent, dict):
         parent[path[-1]] = value
@@ -101,6 +101,8 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
 
 
 def _remove(document: Any, path: list[str]) -> Any:
+    if not path:
+        raise _unprocessable("the whole object cannot be removed")
     parent = _read(document, path[:-1])
     _step(parent, path[-1])
     if isinstance(parent, list):

@@ -57,15 +57,53 @@ def conflict(kind: Kind, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", message, _details(kind, name))
 
 
+def stale(kind: Kind, name: str, key: str, wanted: str, held: str) -> ApiError:
+    """409 for a delete whose precondition (`uid` or `resourceVersion`) does not hold."""
+    label, moral = {"uid": ("UID", "deleted and then recreated"), "resourceVersion": ("ResourceVersion", "modified")}[
+        key
+    ]
+    why = (
+        f"the {label} in the precondition ({wanted}) does not match the {label} in record ({held}). "
+        f"The object might have been {moral}"
+    )
+    message = f'Operation cannot be fulfilled on {_full(kind)} "{name}": {why}'
+    return ApiError(409, "Conflict", message, {**_details(kind, name), "kind": kind.kind})
+
+
+def no_version(kind: Kind, name: str) -> ApiError:
+    """422 for a replace that does not say which version it replaces."""
+    cause = "Invalid value: 0: must be specified for an update"
+    message = f'{kind.resource} "{name}" is invalid: metadata.resourceVersion: {cause}'
+    causes = [{"reason": "FieldValueInvalid", "message": cause, "field": "metadata.resourceVersion"}]
+    return ApiError(422, "Invalid", message, {**_details(kind, name), "causes": causes})
+
+
+def _full(kind: Kind) -> str:
+    return f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+
+
+def no_manager() -> ApiError:
+    """422 for a server-side apply without a field manager."""
+    cause = "Required value: is required for apply patch"
+    causes = [{"reason": "FieldValueRequired", "message": cause, "field": "fieldManager"}]
+    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": causes}
+    message = f'PatchOptions.meta.k8s.io "" is invalid: fieldManager: {cause}'
+    return ApiError(422, "Invalid", message, details)
+
+
+def unrecognized(kind: Kind, why: str) -> ApiError:
+    """400 for a body that does not say what it is."""
+    return bad_request(f"the object provided is unrecognized (must be of type {kind.kind}): {why}")
+
+
 def invalid(kind: Kind, name: str, *causes: tuple[str, str, str]) -> ApiError:
     """422; each cause is (field, reason such as FieldValueInvalid, message)."""
     shown = [f"{path}: {message}" for path, _, message in causes]
     joined = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
-    full = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     details = _details(kind, name)
     details["kind"] = kind.kind
     details["causes"] = [{"reason": r, "message": m, "field": p} for p, r, m in causes]
-    return ApiError(422, "Invalid", f'{full} "{name}" is invalid: {joined}', details)
+    return ApiError(422, "Invalid", f'{_full(kind)} "{name}" is invalid: {joined}', details)
 
 
 def bad_request(message: str) -> ApiError:

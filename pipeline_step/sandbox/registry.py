@@ -183,14 +183,12 @@ class Registry:
             )
         given = meta.get("resourceVersion")
         if not given and not kind.unconditional_update:
-            text = "Invalid value: 0x0: must be specified for an update"
-            raise refusals.invalid(kind, name, ("metadata.resourceVersion", "FieldValueInvalid", text))
+            raise refusals.no_version(kind, name)
         if given and given != old["metadata"]["resourceVersion"]:
             raise refusals.conflict(kind, name)
         if meta.get("uid") and meta["uid"] != old["metadata"]["uid"]:
-            why = (
-                f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old['metadata']['uid']}"
-            )
+            held = old["metadata"]["uid"]
+            why = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {held}"
             raise refusals.conflict(kind, name, why)
 
 
@@ -231,10 +229,9 @@ def _merge_subresource(kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
 
 def _check_preconditions(kind: Kind, old: Obj, wanted: Obj) -> None:
     meta = old["metadata"]
-    for key, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    for key in ("uid", "resourceVersion"):
         if wanted.get(key) and wanted[key] != meta[key]:
-            why = f"Precondition failed: {label} in precondition: {wanted[key]}, {label} in object meta: {meta[key]}"
-            raise refusals.conflict(kind, meta["name"], why)
+            raise refusals.stale(kind, meta["name"], key, wanted[key], meta[key])
 
 
 def _deletion_finalizers(finalizers: list[str], options: Obj) -> list[str]:

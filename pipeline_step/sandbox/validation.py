@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -40,7 +41,7 @@ _VALUE_TEXT = (
 
 
 def _wrong(path: str, value: object, text: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    shown = json.dumps(value, separators=(",", ":"))
     return path, "FieldValueInvalid", f"Invalid value: {shown}: {text}"
 
 
@@ -90,9 +91,9 @@ def _workload(obj: Obj, old: Obj | None) -> list[Cause]:
     given = spec["template"]["metadata"].get("labels") or {}
     if any(given.get(key) != value for key, value in wanted.items()):
         text = "`selector` does not match template `labels`"
-        found.append(_wrong("spec.template.metadata.labels", str(given), text))
+        found.append(_wrong("spec.template.metadata.labels", given, text))
     if old and old["spec"].get("selector") != spec.get("selector"):
-        found.append(_wrong("spec.selector", str(spec.get("selector")), "field is immutable"))
+        found.append(_wrong("spec.selector", spec.get("selector"), "field is immutable"))
     if not isinstance(spec["replicas"], int) or spec["replicas"] < 0:
         text = "must be greater than or equal to 0"
         found.append(_wrong("spec.replicas", spec["replicas"], text))
