@@ -39,6 +39,9 @@ REPOSITORY = "carlossg/croc-hunter-jenkinsx-serverless"
 READY_WITHIN = 30.0
 GOOD, BAD = 35, 36
 FAIL_RATE = 0.3
+COMING = {0: "a pull request gets a preview", GOOD: "another pull request, a bad one, gets a preview"}
+"""What follows a chapter."""
+
 STYLES = {"promoted": "bold green", "reverted": "bold red"}
 COMMITS = {GOOD: "2f6e1c9a7b3d4850a1c2e3f4051627384950a6b7", BAD: "c41d7e0f9a8b6c5d4e3f2a1b0c9d8e7f6a5b4c3d"}
 
@@ -82,7 +85,7 @@ class Telling:
         self._labels = {"jx-production": "production", "jx-staging": "staging"}
         self._weights: dict[str, int] = {}
         self._progress = Progress(self._config(GOOD).policy)
-        self._doing = ""
+        self._doing, self._coming = "", COMING.get(number, "")
         self._chapters: list[Chapter] = []
         self.screen = Screen(self._view, console)
 
@@ -117,7 +120,7 @@ class Telling:
         console.print()
         found = checks(story, tally)
         for check in found:
-            console.print(f"{'yes' if check.ok else 'NO':>5}  {short(check.text)}", soft_wrap=not console.is_terminal)
+            self.screen.say("yes" if check.ok else "NO", short(check.text))
         console.print()
         if not all(check.ok for check in found):
             console.print("The story did not go as told; the lines that begin with NO say where.")
@@ -149,6 +152,7 @@ class Telling:
                 raise NotReady(f"{pending[0]} did not get ready in the sandbox within {READY_WITHIN:.0f} s")
             time.sleep(0.1)
         self._sandbox.settle()
+        self._doing = ""
 
     def _pull_request(self, number: int) -> Result:
         """Deploy a preview and roll it out; how the rollout ended."""
@@ -160,6 +164,7 @@ class Telling:
         self._progress = Progress(config.policy)
         told = "" if number == GOOD else f". It is bad: {FAIL_RATE * 100:.0f} % of its answers are errors"
         self.heading(f"Pull request {number} gets a preview in a namespace of its own{told}")
+        self._coming = f"a share of production's requests for PR {number}"
         self._doing = f"pipeline-step preview --pr {number} --image {image}"
         deploy.deploy(self._run(config))
         self.say(f"its preview is ready in {config.preview.namespace}")
@@ -167,7 +172,7 @@ class Telling:
         steps = ",".join(str(step.weight) for step in config.policy.steps)
         self._doing = f"pipeline-step rollout --pr {number} --steps {steps}"
         result = rollout.rollout(self._run(config))
-        self._doing = ""
+        self._doing, self._coming = "", COMING.get(number, "")
         self._chapters[-1].result = result
         return result
 
@@ -258,7 +263,7 @@ class Telling:
             doing=self._doing,
             sides=self._sides(Tally(self._load.counts())) if self._weights else (),
             gates=self._progress.gates,
-            coming=self._progress.coming,
+            coming=self._progress.coming or self._coming,
         )
 
     def _route(self) -> Object:
