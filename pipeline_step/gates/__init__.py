@@ -10,7 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline_step.gates import compare, http_check, prometheus, scrape
+from pipeline_step.gates import (
+    cloudwatch,
+    compare,
+    datadog,
+    dynatrace,
+    graphite,
+    http_check,
+    influxdb,
+    job,
+    newrelic,
+    prometheus,
+    scrape,
+    stackdriver,
+    webhook,
+)
 from pipeline_step.model import Backend, Measurement
 
 if TYPE_CHECKING:
@@ -66,8 +80,17 @@ class Gate(Protocol):
 
 
 GATES: dict[str, Gate] = {
+    "cloudwatch": cloudwatch,
     "compare": compare,
+    "datadog": datadog,
+    "dynatrace": dynatrace,
+    "graphite": graphite,
     "http": http_check,
+    "influxdb": influxdb,
+    "job": job,
+    "newrelic": newrelic,
     "prometheus": prometheus,
     "scrape": scrape,
+    "stackdriver": stackdriver,
+    "webhook": webhook,
 }

@@ -13,6 +13,7 @@ import msgspec
 from pipeline_step.errors import HttpError
 from pipeline_step.gates.query import Query, check_url, last, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import Duration
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -28,7 +29,7 @@ class Settings(Query, frozen=True, kw_only=True):
     api_key_file: str
     app_key_file: str
     url: str = "https://api.datadoghq.com"
-    window: str = "5m"
+    window: Duration = "5m"
 
     def __post_init__(self) -> None:
         super().__post_init__()
