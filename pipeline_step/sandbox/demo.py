@@ -85,7 +85,8 @@ class Telling:
         self._labels = {"jx-production": "production", "jx-staging": "staging"}
         self._weights: dict[str, int] = {}
         self._progress = Progress(self._config(GOOD).policy)
-        self._doing, self._coming = "", COMING.get(number, "")
+        self._doing = ""
+        self._coming = COMING[0]
         self._chapters: list[Chapter] = []
         self.screen = Screen(self._view, console)
 
