@@ -63,7 +63,10 @@ class Pull:
 
 @dataclass
 class World:
-    """The repository acme/shop with `bot` as the token's user."""
+    """The repository acme/shop with `bot` as the token's user.
+
+    `contents` are the files of the base branch, `proposed` those that every pull request would have.
+    """
 
     users: dict[str, User]
     pulls: dict[int, Pull]
@@ -71,6 +74,7 @@ class World:
     statuses: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=lambda: {"main": sha("main")})
     contents: dict[str, bytes] = field(default_factory=lambda: {".pipeline-step.yaml": b"app: shop\n"})
+    proposed: dict[str, bytes] = field(default_factory=dict)
     teams: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"operators": ("maria",)})
     deployments: list[dict[str, object]] = field(default_factory=list)
     push_before_merge: bool = False

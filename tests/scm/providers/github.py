@@ -79,9 +79,10 @@ def provider(world: World) -> Provider:
 
     @github.route("GET", f"{REPO}/contents/{{path+}}")
     def contents(request: Request, path: str) -> Any:
-        if path not in world.contents:
+        files = world.contents if request.query["ref"] in ("main", sha("main")) else world.proposed
+        if path not in files:
             return Answer(404, {"message": "Not Found"})
-        text = base64.encodebytes(world.contents[path]).decode()
+        text = base64.encodebytes(files[path]).decode()
         return {"type": "file", "encoding": "base64", "content": text}
 
     @github.route("POST", f"{REPO}/statuses/{{commit}}")
