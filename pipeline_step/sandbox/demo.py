@@ -7,6 +7,7 @@ process so that the picture can show what they see. What is said at the end is c
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -189,13 +190,7 @@ class Telling:
         )
         config = load(flags, {})
         strategy = msgspec.structs.replace(config.file.strategy, poll=self._pace.poll)
-        return Config(
-            file=msgspec.structs.replace(config.file, strategy=strategy),
-            pull=config.pull,
-            contexts=config.contexts,
-            run=config.run,
-            provider=config.provider,
-        )
+        return dataclasses.replace(config, file=msgspec.structs.replace(config.file, strategy=strategy))
 
     def _run(self, config: Config) -> Run:
         return Run(
