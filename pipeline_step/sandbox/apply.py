@@ -9,12 +9,12 @@ from typing import Any
 from pipeline_step.sandbox import managed_fields, refusals
 from pipeline_step.sandbox.kinds import Kind
 from pipeline_step.sandbox.list_types import Path, is_atomic_map, is_set, list_keys
-from pipeline_step.sandbox.managed_fields import Fields
+from pipeline_step.sandbox.managed_fields import Fields, Writer
 
 Obj = dict[str, Any]
 
 
-def apply(kind: Kind, live: Obj, wanted: Obj, manager: str, force: bool, subresource: str = "") -> Obj:
+def apply(kind: Kind, live: Obj, wanted: Obj, writer: Writer, force: bool) -> Obj:
     """The live object with the manager's fields set, and those it applied before and leaves out now removed.
 
     `live` is {} plus metadata for an object that does not exist yet. Fields that another manager owns with
@@ -22,7 +22,7 @@ def apply(kind: Kind, live: Obj, wanted: Obj, manager: str, force: bool, subreso
     """
     fields = managed_fields.fields_of(kind, wanted)
     entries: list[Obj] = live["metadata"].get("managedFields") or []
-    mine = (manager, "Apply", subresource)
+    mine = managed_fields.key_of(managed_fields.entry(writer, "Apply", frozenset()))
     others = [e for e in entries if managed_fields.key_of(e) != mine]
     clashes = [(e, _clashes(kind, live, wanted, fields, e)) for e in others]
     clashes = [(e, paths) for e, paths in clashes if paths]
@@ -36,7 +36,7 @@ def apply(kind: Kind, live: Obj, wanted: Obj, manager: str, force: bool, subreso
         _remove(kind, merged, left_out, kept | fields)
     merged["metadata"] = {**merged["metadata"]}
     taken = frozenset(path for _, paths in clashes for path in paths)
-    made = managed_fields.entry(kind, manager, "Apply", fields, subresource)
+    made = managed_fields.entry(writer, "Apply", fields)
     merged["metadata"]["managedFields"] = managed_fields.replace_entry(entries, made, taken)
     return merged
 

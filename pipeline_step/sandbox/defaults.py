@@ -35,6 +35,9 @@ def _container(container: Obj) -> None:
             "terminationMessagePolicy": "File",
         },
     )
+    for amounts in container["resources"].values():
+        if isinstance(amounts, dict):
+            amounts.update({name: str(amount) for name, amount in amounts.items()})
     for port in container.get("ports") or []:
         _fill(port, {"protocol": "TCP"})
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
@@ -71,7 +74,7 @@ def _pod(pod: Obj) -> None:
 
 def _template(spec: Obj) -> None:
     template = spec.setdefault("template", {})
-    template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+    template.setdefault("metadata", {})
     _pod_spec(template.setdefault("spec", {}))
 
 

@@ -90,7 +90,7 @@ def _create(registry: Registry, deployment: Obj, sets: list[Obj]) -> Obj:
         "metadata": {
             "name": f"{meta['name']}-{short}",
             "labels": template["metadata"]["labels"],
-            "annotations": {REVISION: revision},
+            "annotations": {REVISION: revision, **_sizes(deployment)},
             "ownerReferences": [owner_reference(deployment)],
         },
         "spec": {"replicas": 0, "selector": selector, "template": template},
@@ -98,6 +98,12 @@ def _create(registry: Registry, deployment: Obj, sets: list[Obj]) -> Obj:
     if spec.get("minReadySeconds"):
         made["spec"]["minReadySeconds"] = spec["minReadySeconds"]
     return registry.create(REPLICA_SET, meta["namespace"], made, manager=MANAGER)
+
+
+def _sizes(deployment: Obj) -> dict[str, str]:
+    wanted = deployment["spec"]["replicas"]
+    prefix = "deployment.kubernetes.io"
+    return {f"{prefix}/desired-replicas": str(wanted), f"{prefix}/max-replicas": str(wanted + limits(deployment)[0])}
 
 
 def _revision(replica_set: Obj) -> int:

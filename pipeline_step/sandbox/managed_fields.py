@@ -7,6 +7,7 @@ a keyed list, `v:"x"` for a member of a set. Lists without keys, and maps that a
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,20 @@ _SERVERS = (
     "deletionGracePeriodSeconds",
     "generateName",
 )
+# What every object has from the start, so that nobody made it.
+_TEMPLATE: Obj = {"metadata": {}, "spec": {"containers": []}}
+_BLANK: Obj = {"metadata": {}, "spec": {"template": _TEMPLATE, "strategy": {}}, "status": {}}
+_META_ONLY: Obj = {"metadata": {}}
 _UNOWNED = (("f:apiVersion",), ("f:kind",), *(("f:metadata", f"f:{name}") for name in _SERVERS))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes: the field manager, the version of the API that it speaks, and the subresource or ""."""
+
+    manager: str
+    api_version: str
+    subresource: str = ""
 
 
 def item_segment(item: Obj, keys: Path) -> str:
@@ -63,6 +77,12 @@ def _collect(kind: Kind, node: Any, at: Path, names: Path, found: set[Path]) -> 
         segment = (*at, item_segment(item, keys))
         found.add(segment)
         _collect(kind, item, segment, names, found)
+
+
+def parents_of(kind: Kind, obj: Obj) -> Fields:
+    """The maps and lists that hold those leaves: owned by who first made them."""
+    found = {leaf[:size] for leaf in fields_of(kind, obj) for size in range(1, len(leaf))}
+    return frozenset(path for path in found if path not in _UNOWNED)
 
 
 def read(kind: Kind, obj: Obj, path: Path) -> Any:
@@ -116,22 +136,22 @@ def from_tree(tree: Obj, at: Path = ()) -> Fields:
     return frozenset(found)
 
 
-def entry(kind: Kind, manager: str, operation: str, fields: Fields, subresource: str = "") -> Obj:
+def entry(writer: Writer, operation: str, fields: Fields) -> Obj:
     """One entry of managedFields, of now."""
     made: Obj = {
-        "manager": manager,
+        "manager": writer.manager,
         "operation": operation,
-        "apiVersion": kind.api_version(),
+        "apiVersion": writer.api_version,
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "fieldsType": "FieldsV1",
         "fieldsV1": to_tree(fields),
     }
-    return {**made, "subresource": subresource} if subresource else made
+    return {**made, "subresource": writer.subresource} if writer.subresource else made
 
 
-def key_of(found: Obj) -> tuple[str, str, str]:
-    """What tells two entries apart: manager, operation and subresource."""
-    return found["manager"], found["operation"], found.get("subresource", "")
+def key_of(found: Obj) -> tuple[str, str, str, str]:
+    """What tells two entries apart: manager, operation, version and subresource."""
+    return found["manager"], found["operation"], found["apiVersion"], found.get("subresource", "")
 
 
 def replace_entry(entries: list[Obj], new: Obj, taken: Fields) -> list[Obj]:
@@ -155,22 +175,28 @@ def without(fields: Fields, taken: Fields) -> Fields:
     return fields - taken
 
 
-def record_update(kind: Kind, old: Obj | None, new: Obj, manager: str, subresource: str) -> None:
-    """Give the fields that a plain write changed to its manager, in place in `new`."""
-    given = new["metadata"].get("managedFields")
-    entries: list[Obj] = (given if old is None else old["metadata"].get("managedFields")) or []
-    if given == [] or given == [{}]:
-        entries = []
-    now = fields_of(kind, new)
-    before = fields_of(kind, old) if old else frozenset()
-    changed = frozenset(p for p in now if p not in before or (old and read(kind, old, p) != read(kind, new, p)))
-    changed = frozenset(p for p in changed if not p[-1].startswith("k:") or p not in before)
-    gone = before - now
-    if not changed and not gone:
-        if entries:
-            new["metadata"]["managedFields"] = entries
-        return
-    mine = next((e for e in entries if key_of(e) == (manager, "Update", subresource)), None)
-    held = from_tree(mine["fieldsV1"]) if mine else frozenset()
-    updated = entry(kind, manager, "Update", without(held, gone) | changed, subresource)
-    new["metadata"]["managedFields"] = replace_entry(entries, updated, gone | changed)
+def record_update(kind: Kind, old: Obj | None, new: Obj, writer: Writer) -> None:
+    """Give the fields that a plain write changed to its writer, in place in `new`.
+
+    A write may carry managedFields of its own; an empty list forgets all owners.
+    """
+    before = (old or {}).get("metadata", {}).get("managedFields") or []
+    entries: list[Obj] = new["metadata"].get("managedFields", before) or []
+    entries = [found for found in entries if found]
+    compared = old or (_BLANK if kind.typed else _META_ONLY)
+    now, was = fields_of(kind, new), fields_of(kind, old) if old else frozenset()
+    changed = {p for p in now if read(kind, compared, p) is ... or (p in was and _differs(kind, compared, new, p))}
+    changed |= {p for p in parents_of(kind, new) if read(kind, compared, p) is ...}
+    gone = was - now
+    if changed or gone:
+        mine = next((e for e in entries if key_of(e) == key_of(entry(writer, "Update", frozenset()))), None)
+        held = from_tree(mine["fieldsV1"]) if mine else frozenset()
+        owned = frozenset(changed) | {p for p in held if read(kind, new, p) is not ...}
+        made = entry(writer, "Update", owned)
+        entries = replace_entry(entries, made, gone | frozenset(changed))
+    if entries:
+        new["metadata"]["managedFields"] = entries
+
+
+def _differs(kind: Kind, old: Obj, new: Obj, path: Path) -> bool:
+    return not path[-1].startswith("k:") and read(kind, old, path) != read(kind, new, path)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from pipeline_step.sandbox import apply, bodies, patch, refusals, tables, watching
+from pipeline_step.sandbox.managed_fields import Writer
 from pipeline_step.sandbox.registry import Registry
 from pipeline_step.sandbox.routes import Route
 
@@ -64,7 +65,12 @@ class Objects:
     async def _create(self, request: web.Request, route: Route) -> tuple[int, Obj]:
         body = bodies.typed(await bodies.read(request), route)
         made = self.registry.create(
-            route.kind, route.namespace, body, manager=bodies.manager(request), dry_run=bodies.dry_run(request)
+            route.kind,
+            route.namespace,
+            body,
+            version=route.version,
+            manager=bodies.manager(request),
+            dry_run=bodies.dry_run(request),
         )
         return 201, _shown(made, route)
 
@@ -79,7 +85,9 @@ class Objects:
     async def _create_by_put(self, request: web.Request, route: Route, body: Obj) -> tuple[int, Obj]:
         meta = {k: v for k, v in body.get("metadata", {}).items() if k != "resourceVersion"}
         body = {**body, "metadata": {**meta, "name": route.name}}
-        return 201, self.registry.create(route.kind, route.namespace, body, manager=bodies.manager(request))
+        return 201, self.registry.create(
+            route.kind, route.namespace, body, version=route.version, manager=bodies.manager(request)
+        )
 
     def _write(self, request: web.Request, route: Route, change: Callable[[Obj], Obj], track: bool = True) -> Obj:
         if route.subresource == "scale":
@@ -90,6 +98,7 @@ class Objects:
             route.name,
             change,
             subresource=route.subresource,
+            version=route.version,
             manager=bodies.manager(request),
             track=track,
             dry_run=bodies.dry_run(request),
@@ -106,6 +115,7 @@ class Objects:
             route.namespace,
             route.name,
             scaled,
+            version=route.version,
             manager=bodies.manager(request),
             dry_run=bodies.dry_run(request),
         )
@@ -139,10 +149,11 @@ class Objects:
         bodies.typed(body, route)
         if (body.get("metadata") or {}).get("managedFields"):
             raise refusals.bad_request("metadata.managedFields must be nil")
+        writer = Writer(manager, route.kind.api_version(route.version), route.subresource)
         force = request.query.get("force") in ("true", "1")
 
         def change(live: Obj) -> Obj:
-            return apply.apply(route.kind, live, body, manager, force, route.subresource)
+            return apply.apply(route.kind, live, body, writer, force)
 
         with self.store.lock:
             if self.store.find(route.kind, route.namespace, route.name):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline_step.sandbox import defaults, managed_fields, refusals, validation
 from pipeline_step.sandbox.kinds import NAMESPACE, POD, SECRET, SERVICE, Kind
+from pipeline_step.sandbox.managed_fields import Writer
 from pipeline_step.sandbox.store import Store
 
 Obj = dict[str, Any]
@@ -41,6 +42,7 @@ class Registry:
         namespace: str,
         given: Obj,
         manager: str = "sandbox",
+        version: str | None = None,
         track: bool = True,
         dry_run: bool = False,
     ) -> Obj:
@@ -59,10 +61,11 @@ class Registry:
         if kind.status:
             obj.pop("status", None)
         obj = {"apiVersion": kind.api_version(), "kind": kind.kind, **_without_type(obj)}
-        self._initial(kind, obj)
+        defaults.fill(kind, obj)
         validation.check(kind, obj, None)
         if track:
-            managed_fields.record_update(kind, None, obj, manager, "")
+            managed_fields.record_update(kind, None, obj, Writer(manager, kind.api_version(version)))
+        self._initial(kind, obj)
         with self.store.lock:
             if dry_run:
                 if self.store.find(kind, meta.get("namespace", ""), meta["name"]):
@@ -79,6 +82,7 @@ class Registry:
         *,
         subresource: str = "",
         manager: str = "sandbox",
+        version: str | None = None,
         track: bool = True,
         dry_run: bool = False,
     ) -> Obj:
@@ -94,7 +98,8 @@ class Registry:
             defaults.fill(kind, new)
             validation.check(kind, new, old)
             if track:
-                managed_fields.record_update(kind, old, new, manager, subresource)
+                writer = Writer(manager, kind.api_version(version), subresource)
+                managed_fields.record_update(kind, old, new, writer)
             if old == new:
                 return old
             if kind.generation and _wanted(old) != _wanted(new):
@@ -160,7 +165,6 @@ class Registry:
             raise refusals.forbidden(kind, meta["name"], why)
 
     def _initial(self, kind: Kind, obj: Obj) -> None:
-        defaults.fill(kind, obj)
         if kind is NAMESPACE:
             obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
             obj["spec"] = {"finalizers": ["kubernetes"]}
@@ -173,6 +177,7 @@ class Registry:
                 obj["spec"]["clusterIP"] = self._cluster_ip()
             if obj["spec"].get("clusterIP"):
                 obj["spec"]["clusterIPs"] = [obj["spec"]["clusterIP"]]
+                obj["spec"].update(ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
 
     @staticmethod
     def _check_identity(kind: Kind, old: Obj, new: Obj) -> None:
@@ -219,7 +224,7 @@ def _merge_subresource(kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
     if "managedFields" not in meta and "managedFields" in old["metadata"]:
         meta["managedFields"] = copy.deepcopy(old["metadata"]["managedFields"])
     if kind is SERVICE:
-        for key in ("clusterIP", "clusterIPs"):
+        for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             if key in old["spec"]:
                 merged.setdefault("spec", {}).setdefault(key, old["spec"][key])
     if kind is SECRET:

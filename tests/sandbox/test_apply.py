@@ -8,6 +8,7 @@ import pytest
 
 from pipeline_step.sandbox import apply, managed_fields
 from pipeline_step.sandbox.kinds import CONFIG_MAP, DEPLOYMENT, SERVICE, VIRTUAL_SERVICE, Kind
+from pipeline_step.sandbox.managed_fields import Writer
 from pipeline_step.sandbox.refusals import ApiError
 
 Obj = dict[str, Any]
@@ -18,7 +19,8 @@ def fresh() -> Obj:
 
 
 def applied(kind: Kind, live: Obj, wanted: Obj, manager: str = "me", force: bool = False) -> Obj:
-    return apply.apply(kind, live, {"metadata": {"name": "x"}, **wanted}, manager, force)
+    writer = Writer(manager, kind.api_version())
+    return apply.apply(kind, live, {"metadata": {"name": "x"}, **wanted}, writer, force)
 
 
 def owned(obj: Obj, manager: str) -> Obj:
@@ -100,7 +102,7 @@ def test_the_http_routes_of_a_virtual_service_are_one_value() -> None:
 def test_a_plain_update_owns_what_it_changed_and_takes_it_from_others() -> None:
     live = applied(CONFIG_MAP, fresh(), {"data": {"a": "1", "b": "1"}}, manager="helm")
     changed = {**live, "data": {"a": "2", "b": "1"}, "metadata": dict(live["metadata"])}
-    managed_fields.record_update(CONFIG_MAP, live, changed, "edit", "")
+    managed_fields.record_update(CONFIG_MAP, live, changed, Writer("edit", "v1"))
     assert owned(changed, "edit") == {"f:data": {"f:a": {}}}
     assert owned(changed, "helm") == {"f:data": {"f:b": {}}}
     with pytest.raises(ApiError, match=r'conflict with "edit" using v1: \.data\.a'):

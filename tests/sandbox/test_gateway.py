@@ -28,9 +28,15 @@ def gateway(sandbox: Sandbox) -> Iterator[None]:
         {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]},
         {"port": {"number": 3306, "name": "tcp", "protocol": "TCP"}, "hosts": ["*"]},
     ]
-    client.create(GATEWAYS, {"metadata": {"name": "public"}, "spec": {"servers": servers}})
+    client.create(GATEWAYS, istio("Gateway", "public", "v1", servers=servers))
     yield
     client.send("DELETE", f"{GATEWAYS}/public")
+
+
+def istio(kind: str, name: str, version: str = "v1alpha3", **spec: Any) -> Obj:
+    """An object of Istio's; a custom kind must name itself."""
+    typed = {"apiVersion": f"networking.istio.io/{version}", "kind": kind}
+    return {**typed, "metadata": {"name": name}, "spec": spec}
 
 
 def routes(namespace: str) -> str:
@@ -52,7 +58,7 @@ def put(client: Client, namespace: str, *http: Obj, **spec: Any) -> Obj:
     code, held = client.send("GET", path)
     base = {"hosts": [f"{namespace}.example.org"], "gateways": ["istio-system/public"], "http": list(http)}
     if code == 404:
-        return client.create(routes(namespace), {"metadata": {"name": "web"}, "spec": {**base, **spec}})
+        return client.create(routes(namespace), istio("VirtualService", "web", **{**base, **spec}))
     code, made = client.send("PUT", path, {**held, "spec": {**base, **spec}})
     assert code == 200, made
     return made
@@ -169,7 +175,7 @@ def test_a_header_route_comes_before_the_weights(
 def test_a_delegate_is_followed(sandbox: Sandbox, client: Client, namespace: str, deploy: Callable[..., Obj]) -> None:
     deploy("stable", "croc:1")
     deploy("preview", "croc:2")
-    body = {"metadata": {"name": "inner"}, "spec": {"http": [to(namespace, stable=0, preview=100)]}}
+    body = istio("VirtualService", "inner", http=[to(namespace, stable=0, preview=100)])
     inner = client.create(routes(namespace), body)
     put(client, namespace, {"delegate": {"name": "inner", "namespace": namespace}})
     sandbox.settle()
