@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
+
+from msgspec import Meta
 
 from pipeline_step.errors import HttpError, Refused
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline_step.scm.remote import Remote
 
 T = TypeVar("T")
+Time = Annotated[datetime, Meta(tz=True)]
+"""A point in time in a provider's answer, which must name its time zone."""
 
 MAX_PAGES = 500
 

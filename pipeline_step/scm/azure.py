@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +23,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    Time,
     every,
     shorten,
     sticky,
@@ -123,11 +123,11 @@ class _Changes(Struct):
 
 class _Comment(Struct):
     id: int
-    publishedDate: datetime  # noqa: N815
+    publishedDate: Time  # noqa: N815
     content: str = ""
     author: _Identity | None = None
     commentType: str = ""  # noqa: N815
-    lastContentUpdatedDate: datetime | None = None  # noqa: N815
+    lastContentUpdatedDate: Time | None = None  # noqa: N815
     isDeleted: bool = False  # noqa: N815
 
 
@@ -386,14 +386,14 @@ def create_branch(http: Http, repo: Repository, branch: str, sha: str) -> None:
     """POST /refs."""
     name = f"refs/heads/{branch}"
     body = [{"name": name, "oldObjectId": NO_COMMIT, "newObjectId": sha}]
-    (done,) = http.request("POST", _versioned(f"{_repo(repo)}/refs"), json=body).decode(_List[_RefUpdate]).value or (
-        _RefUpdate(success=False, updateStatus="no answer"),
-    )
-    if done.success:
+    done = http.request("POST", _versioned(f"{_repo(repo)}/refs"), json=body).decode(_List[_RefUpdate]).value
+    if done and done[0].success:
         return
     there = _get(http, f"{_repo(repo)}/refs", {"filter": f"heads/{branch}"}).decode(_List[_Ref]).value
     if not any(ref.name == name and ref.objectId == sha for ref in there):
-        raise Refused(f"branch {branch} of {repo} can't be created at {sha[:12]}: {done.updateStatus}")
+        raise Refused(
+            f"branch {branch} of {repo} can't be created at {sha[:12]}: {done[0].updateStatus if done else ''}"
+        )
 
 
 def open_pull_request(

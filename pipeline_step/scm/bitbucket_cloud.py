@@ -9,7 +9,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
@@ -27,6 +26,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    Time,
     hide,
     shorten,
     sticky,
@@ -108,8 +108,8 @@ class _Content(Struct):
 
 class _Comment(Struct):
     id: int
-    created_on: datetime
-    updated_on: datetime
+    created_on: Time
+    updated_on: Time
     content: _Content
     links: _Links
     user: _Account | None = None

@@ -6,7 +6,6 @@ Source: the API description that each server shows at /api/swagger; tests/scm/te
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -22,6 +21,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    Time,
     every,
     shorten,
     sticky,
@@ -88,8 +88,8 @@ class _Pull(Struct):
 
 class _Comment(Struct):
     id: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     html_url: str
     pull_request_url: str = ""
     user: _User | None = None
@@ -296,7 +296,7 @@ def _pages(http: Http, url: str, item: type[T], **params: str) -> Iterator[T]:
         seen += len(items)
         # The server may give fewer than asked for: its own total says where the end is.
         total = response.headers.get("x-total-count", "")
-        more = bool(items) and (seen < int(total) if total.isdigit() else len(items) == PAGE)
+        more = bool(items) and (seen < int(total) if total.isascii() and total.isdigit() else len(items) == PAGE)
         return items, number + 1 if more else None
 
     return every(page, 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -25,6 +24,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    Time,
     every,
     shorten,
     sticky,
@@ -98,8 +98,8 @@ class _Pull(Struct):
 
 class _Comment(Struct):
     id: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     html_url: str
     issue_url: str
     user: _User | None = None

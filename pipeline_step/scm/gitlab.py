@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from pipeline_step.scm import (
     Role,
     State,
     Status,
+    Time,
     every,
     shorten,
     sticky,
@@ -102,8 +102,8 @@ class _Merge(Struct):
 class _Note(Struct):
     id: int
     body: str
-    created_at: datetime
-    updated_at: datetime
+    created_at: Time
+    updated_at: Time
     author: _User | None = None
     system: bool = False
 
@@ -367,7 +367,7 @@ def _pages(http: Http, url: str, item: type[T], **params: str) -> Iterator[T]:
     def page(number: int) -> tuple[list[T], int | None]:
         response = http.get(url, params={**params, "per_page": PAGE, "page": number})
         after = response.headers.get("x-next-page", "")
-        return response.decode(list[item]), int(after) if after.isdigit() else None  # type: ignore[valid-type]
+        return response.decode(list[item]), int(after) if after.isascii() and after.isdigit() else None  # type: ignore[valid-type]
 
     return every(page, 1)
 
