@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline_step.gates import (
+    approval,
     cloudwatch,
     compare,
     datadog,
@@ -30,6 +31,7 @@ from pipeline_step.model import Backend, Measurement
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
     from pipeline_step.http import Http
+    from pipeline_step.scm import Repository, Scm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,15 +49,26 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
-    """Where gates read from: the clusters by context, judged together, and plain HTTP.
+class Conversation:
+    """The pull request at its Git provider, where people approve; `http` carries the provider's credentials."""
 
-    Both should give up after a few seconds (`Http(timeout=(2, 5), patience=5)`, `Cluster(patience=3)`), since
+    scm: Scm
+    http: Http
+    repository: Repository
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """Where gates read from: the clusters by context, judged together, plain HTTP, the pull request if there is one.
+
+    All should give up after a few seconds (`Http(timeout=(2, 5), patience=5)`, `Cluster(patience=3)`), since
     requests are failing while a gate waits.
     """
 
     clusters: Mapping[str, Cluster]
     http: Http
+    conversation: Conversation | None = None
 
 
 class Gate(Protocol):
@@ -80,6 +93,7 @@ class Gate(Protocol):
 
 
 GATES: dict[str, Gate] = {
+    "approval": approval,
     "cloudwatch": cloudwatch,
     "compare": compare,
     "datadog": datadog,

@@ -12,7 +12,7 @@ from pipeline_step.gates.query import check_url
 from pipeline_step.settings import Duration, Strict, seconds
 
 IMAGES = {
-    "fortio": "fortio/fortio:1.69.5",
+    "fortio": "fortio/fortio:1.66.5",
     "hey": "williamyeh/hey:latest",
     "k6": "grafana/k6:1.0.0",
 }
