@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_step import permissions
-from pipeline_step.errors import StepError
+from pipeline_step import permissions, requirements
+from pipeline_step.errors import NotReady, StepError
 from pipeline_step.model import Backend
 from pipeline_step.ownership import gitops_owner, rewriting_owner
 from pipeline_step.route import Seen, observe
@@ -42,7 +42,7 @@ def _examine(run: Run, cluster: Cluster) -> Iterator[Finding]:
     yield Finding(True, f"the API answers (Kubernetes {version})")
     seen = None
     try:
-        seen = observe(run.target, cluster)
+        seen = observe(run.target, cluster, [run.preview])
     except StepError as error:
         yield Finding(False, f"the route can't be read: {error}")
     if seen is not None:
@@ -60,33 +60,35 @@ def _route(run: Run, cluster: Cluster, seen: Seen) -> Iterator[Finding]:
         yield Finding(False, f"{routed} belongs to {owner}, which would overwrite the weights; take the route from it")
     if tool := gitops_owner(seen.objects[routed]):
         yield Finding(True, f"{routed} is applied by {tool}: tell it to ignore the weights, or it may set them back")
-    for ref in router.needs(run.target, seen.objects):
+    for need in router.needs(run.target, seen.objects, [run.preview]):
         try:
-            exists = cluster.find(ref) is not None
+            trouble = requirements.missing(cluster, need)
         except StepError as error:
-            yield Finding(False, f"{ref} can't be read: {error}")
-            continue
-        if exists:
-            yield Finding(True, f"{ref} exists")
-            continue
-        there = sorted(obj["metadata"]["name"] for obj in cluster.list_objects(ref.group, ref.resource, ref.namespace))
-        yield Finding(
-            False,
-            f"{routed} names {ref}, which does not exist: its requests go nowhere; "
-            f"{ref.namespace} has: {', '.join(there) or 'none'}",
-        )
+            yield Finding(False, f"{need.ref} can't be read: {error}")
+        else:
+            yield Finding(not trouble, trouble or f"{need.ref} is there")
+    try:
+        waiting = router.settled(run.target, seen.objects)
+    except NotReady as error:
+        waiting = str(error)
+    if waiting:
+        yield Finding(False, waiting)
+    yield from _reach(run, seen)
+
+
+def _reach(run: Run, seen: Seen) -> Iterator[Finding]:
+    """Whether the router can give every weight of the strategy."""
+    for step in run.policy.steps:
+        shares = {run.preview: step.weight}
+        if trouble := ROUTERS[run.target.router].unreachable(run.target, seen.objects, shares):
+            yield Finding(False, trouble)
 
 
 def _permissions(run: Run, cluster: Cluster, seen: Seen | None) -> Iterator[Finding]:
     router = ROUTERS[run.target.router]
-    if seen is None:
-        routed = router.resources(run.target, {})
-        needed = []
-    else:
-        routed = [router.routed(run.target, seen.objects)]
-        needed = router.needs(run.target, seen.objects)
+    routers = router.permissions(run.target, seen.objects if seen else {}, [run.preview])
     wanted = [
-        *permissions.shift(run.config, routed, needed, run.preview),
+        *permissions.shift(run.config, routers, run.preview),
         *permissions.promote(run.config),
         *permissions.deploy(run.config, run.preview),
     ]

@@ -19,14 +19,10 @@ class Permission(NamedTuple):
     reason: str
 
 
-def shift(config: Config, routed: Sequence[Ref], needed: Sequence[Ref], preview: Backend) -> Iterator[Permission]:
-    """What moving traffic takes: the routed object by its name, the Lease, and looking at the pods of both sides."""
+def shift(config: Config, routers: Sequence[Permission], preview: Backend) -> Iterator[Permission]:
+    """What moving traffic takes: the router's own, the Lease, and looking at the pods of both sides."""
+    yield from routers
     stable = config.target.stable.namespace
-    for ref in routed:
-        yield Permission("get", ref, "read the route")
-        yield Permission("update", ref, "change its weights")
-    for ref in needed:
-        yield Permission("get", ref, "see that it exists")
     lease = Ref(group="coordination.k8s.io", resource="leases", namespace=stable, name="")
     for verb in ("get", "create", "update", "delete"):
         yield Permission(verb, lease, "hold the target")

@@ -25,7 +25,7 @@ def differences(run: Run, weight: int) -> dict[str, str]:
         deadline=now + run.policy.deadline,
     )
     texts: dict[str, str] = {}
-    for context, seen in each(run.clusters, lambda cluster: observe(run.target, cluster)).items():
+    for context, seen in each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview])).items():
         if trouble := crowded(run.key, weight, seen.rollouts, run.config.file.strategy.budget):
             raise Refused(trouble)
         wanted = {**seen.rollouts, run.key: rollout}

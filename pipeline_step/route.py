@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeline_step import record
 from pipeline_step.errors import Conflict, Refused
-from pipeline_step.model import Change, Delete, Object, Put, Ref, Target
+from pipeline_step.model import Backend, Change, Delete, Object, Put, Ref, Target
 from pipeline_step.ownership import rewriting_owner
 from pipeline_step.record import Rollouts
 from pipeline_step.traffic import ROUTERS
@@ -31,45 +31,66 @@ Update = Callable[[Rollouts], Rollouts]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one cluster's route looked like: the objects, the rollouts recorded, the percentages in force."""
+    """What one cluster's route looked like: the objects, the one that carries the weights, rollouts and percentages."""
 
     objects: Mapping[Ref, Object]
+    routed: Object
     rollouts: Rollouts
     weights: Mapping[str, int]
 
 
-def observe(target: Target, cluster: Cluster) -> Seen:
-    """Read the route; raises `NotFound` where it does not exist and `ConfigError` where it can't be told."""
+def observe(target: Target, cluster: Cluster, previews: Collection[Backend] = ()) -> Seen:
+    """Read the route, and what it takes to give the recorded and these previews a share.
+
+    Raises `NotFound` where the route does not exist and `ConfigError` where it can't be told.
+    """
+    seen = interpret(target, _read(target, cluster, {}, previews))
+    recorded = [rollout.preview for rollout in seen.rollouts.values()]
+    return _complete(target, cluster, seen, [*previews, *recorded])
+
+
+def _read(
+    target: Target, cluster: Cluster, known: Mapping[Ref, Object], previews: Collection[Backend]
+) -> Mapping[Ref, Object]:
+    """What is known, and whatever the router needs besides."""
     router = ROUTERS[target.router]
-    objects: dict[Ref, Object] = {}
-    while missing := [ref for ref in router.resources(target, objects) if ref not in objects]:
+    objects = dict(known)
+    while missing := [ref for ref in router.resources(target, objects, previews) if ref not in objects]:
         objects.update((ref, cluster.get(ref)) for ref in missing)
-    return interpret(target, objects)
+    return objects
+
+
+def _complete(target: Target, cluster: Cluster, seen: Seen, previews: Collection[Backend]) -> Seen:
+    """The same, with what these previews take; nothing is read where nothing is missing."""
+    objects = _read(target, cluster, seen.objects, previews)
+    return seen if len(objects) == len(seen.objects) else interpret(target, objects)
 
 
 def interpret(target: Target, objects: Mapping[Ref, Object]) -> Seen:
     """Pure: what the route's objects say."""
     router = ROUTERS[target.router]
     routed = objects[router.routed(target, objects)]
-    return Seen(objects, record.read(routed), router.weights(target, objects))
+    return Seen(objects, routed, record.read(routed), router.weights(target, objects))
 
 
 def plan(target: Target, seen: Seen, rollouts: Rollouts) -> list[Change]:
     """Pure: the writes that bring route and record to these rollouts; none where nothing would differ."""
     router = ROUTERS[target.router]
-    shares = {rollout.preview: rollout.weight for rollout in rollouts.values()}
     routed = router.routed(target, seen.objects)
     changes = [
         Put(change.ref, record.write(change.object, rollouts))
         if isinstance(change, Put) and change.ref == routed
         else change
-        for change in router.plan(target, seen.objects, shares)
+        for change in router.plan(target, seen.objects, _shares(rollouts))
     ]
-    return [change for change in changes if isinstance(change, Delete) or change.object != seen.objects[change.ref]]
+    return [change for change in changes if isinstance(change, Delete) or change.object != seen.objects.get(change.ref)]
 
 
 def check(target: Target, seen: Seen, rollouts: Rollouts) -> None:
-    """Pure: raises `Refused` where a weight would rise on a route that another controller keeps rewriting."""
+    """Pure: raises `Refused` where a weight would rise that the route can't give.
+
+    That is one out of the router's reach, or on a route that another controller keeps rewriting.
+    """
     raised = [
         preview
         for preview, rollout in rollouts.items()
@@ -81,6 +102,17 @@ def check(target: Target, seen: Seen, rollouts: Rollouts) -> None:
             f"{routed} belongs to {owner}, which would overwrite the weights; "
             "take the route from it first, or let it do the rollout"
         )
+    if raised and (trouble := unreachable(target, seen, rollouts)):
+        raise Refused(trouble)
+
+
+def unreachable(target: Target, seen: Seen, rollouts: Rollouts) -> str:
+    """Pure: why the route can't give these weights, and which are near; "" where it can."""
+    return ROUTERS[target.router].unreachable(target, seen.objects, _shares(rollouts))
+
+
+def _shares(rollouts: Rollouts) -> dict[Backend, int]:
+    return {rollout.preview: rollout.weight for rollout in rollouts.values()}
 
 
 def change(target: Target, clusters: Mapping[str, Cluster], update: Update) -> dict[str, Seen]:
@@ -94,6 +126,7 @@ def change_one(target: Target, cluster: Cluster, update: Update, seen: Seen | No
     while True:
         seen = seen or observe(target, cluster)
         rollouts = update(seen.rollouts)
+        seen = _complete(target, cluster, seen, [rollout.preview for rollout in rollouts.values()])
         changes = plan(target, seen, rollouts)
         if not changes:
             return seen

@@ -1,32 +1,27 @@
-"""The Istio router: one property test for what every router promises, golden files for what it looks like."""
+"""The Istio router's own: proportions, other people's changes, choosing the route, gateways by every spelling."""
 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_step.errors import ConfigError, Refused
-from pipeline_step.model import Backend, Object, Put, Ref, Target
+from pipeline_step.model import Backend, Object, Ref, Target
 from pipeline_step.traffic import istio
+from pipeline_step.traffic.istio_hosts import GROUP
+from tests.traffic.routes import STABLE, preview
+from tests.traffic.routes import planned as planned_for
 
-GOLDEN = Path(__file__).parent / "golden" / "istio"
-STABLE = Backend(service="shop", namespace="prod")
-ROOT = Ref(group=istio.GROUP, resource="virtualservices", namespace="prod", name="shop")
+ROOT = Ref(group=GROUP, resource="virtualservices", namespace="prod", name="shop")
 
 
 def target(**settings: Any) -> Target:
     route = istio.Settings(virtual_service="shop", **settings)
     return Target(app="shop", stable=STABLE, router="istio", route=route)
-
-
-def preview(number: int) -> Backend:
-    return Backend(service="shop", namespace=f"pr-{number}")
 
 
 def virtual_service(*routes: Object, protocol: str = "http", **metadata: Any) -> Object:
@@ -46,66 +41,7 @@ def to(host: str, weight: int | None = None, **more: Any) -> Object:
 
 
 def planned(objects: dict[Ref, Object], shares: dict[Backend, int], aim: Target | None = None) -> dict[Ref, Object]:
-    changes = istio.plan(aim or target(), objects, shares)
-    return {**objects, **{change.ref: change.object for change in changes if isinstance(change, Put)}}
-
-
-# --- what every router promises -------------------------------------------------------------------------------------
-
-HOSTS = st.sampled_from(["shop", "shop.prod", "shop.prod.svc", "shop.prod.svc.cluster.local"])
-UNKNOWN = st.dictionaries(
-    st.sampled_from(["timeout", "retries", "x-future", "headers"]), st.text(max_size=5), max_size=3
-)
-
-
-@st.composite
-def user_routes(draw: st.DrawFn) -> Object:
-    """A VirtualService as users write them: stable among others, relative weights or none, unknown fields."""
-    others = draw(
-        st.lists(st.sampled_from(["a.prod", "b.other", "shop.staging", "api.example.com"]), unique=True, max_size=3)
-    )
-    declared = draw(st.lists(st.integers(0, 200), min_size=len(others) + 1, max_size=len(others) + 1))
-    if sum(declared) == 0:
-        declared[0] = 100
-    port = draw(st.sampled_from([None, 80, 8080]))
-    lone = not others and draw(st.booleans())
-    destinations = []
-    for host, weight in zip([draw(HOSTS), *others], declared, strict=True):
-        destination = to(host, None if lone else weight, **draw(UNKNOWN))
-        if port:
-            destination["destination"]["port"] = {"number": port}
-        destinations.append(destination)
-    draw(st.randoms()).shuffle(destinations)
-    protocol = draw(st.sampled_from(istio.PROTOCOLS))
-    unrelated = {"match": [{"uri": {"prefix": "/other"}}], "route": [to("other.prod")], **draw(UNKNOWN)}
-    routes = [{"route": destinations, **draw(UNKNOWN)}, unrelated]
-    annotations = draw(st.dictionaries(st.sampled_from(["team", "note"]), st.text(max_size=5), min_size=1))
-    metadata = draw(st.sampled_from([{}, {"annotations": annotations, "labels": {"a": "b"}}]))
-    return virtual_service(*routes, protocol=protocol, **metadata)
-
-
-SHARES = st.dictionaries(st.integers(1, 4).map(preview), st.integers(0, 25), max_size=4)
-
-
-@given(user_routes(), st.lists(SHARES, min_size=1, max_size=4))
-def test_router_promises(original: Object, moves: list[dict[Backend, int]]) -> None:
-    objects = {ROOT: original}
-    untouched = copy.deepcopy(original)
-    for shares in moves:
-        before = copy.deepcopy(objects)
-        after = planned(objects, shares)
-        assert objects == before, "the input is never changed"
-        assert planned(after, shares) == after, "the same plan again changes nothing"
-        weights = istio.weights(target(), after)
-        for backend, share in shares.items():
-            assert weights.get(str(backend), 0) == share, "what was set is read back"
-        protocol = next(p for p in istio.PROTOCOLS if p in after[ROOT]["spec"])
-        destinations = after[ROOT]["spec"][protocol][0]["route"]
-        if any(shares.values()):
-            assert sum(d["weight"] for d in destinations) == 100, "the weights sum to 100"
-        assert after[ROOT]["spec"][protocol][1] == untouched["spec"][protocol][1], "other routes stay"
-        objects = after
-    assert planned(objects, {}) == {ROOT: untouched}, "without previews the route is as it was"
+    return planned_for(aim or target(), objects, shares)
 
 
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=5), st.integers(1, 99))
@@ -116,42 +52,6 @@ def test_what_is_left_is_shared_in_proportion(declared: list[int], share: int) -
     set_to = [d["weight"] for d in after[ROOT]["spec"]["http"][0]["route"]][: len(declared)]
     exact = [weight * (100 - share) / sum(declared) for weight in declared]
     assert all(abs(got - want) < 1 for got, want in zip(set_to, exact, strict=True))
-
-
-# --- golden files: what users have, and what it looks like with previews ---------------------------------------------
-
-CASES = sorted(path.name.removesuffix(".before.yaml") for path in GOLDEN.glob("*.before.yaml"))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_golden(case: str) -> None:
-    documents = list(yaml.safe_load_all((GOLDEN / f"{case}.before.yaml").read_text()))
-    how, *objects = documents
-    stable = Backend(**how["stable"])
-    aim = Target(app="x", stable=stable, router="istio", route=istio.Settings(**how["settings"]))
-    before = {
-        Ref(
-            group=istio.GROUP,
-            resource="virtualservices",
-            namespace=obj["metadata"]["namespace"],
-            name=obj["metadata"]["name"],
-        ): obj
-        for obj in objects
-    }
-    shares = {Backend(**{k: v for k, v in entry.items() if k != "weight"}): entry["weight"] for entry in how["shares"]}
-    after = planned(before, shares, aim)
-    expected = list(yaml.safe_load_all((GOLDEN / f"{case}.after.yaml").read_text()))
-    assert [without_memory(obj) for obj in after.values()] == expected
-    assert planned(after, {}, aim) == before
-
-
-def without_memory(obj: Object) -> Object:
-    shown = copy.deepcopy(obj)
-    annotations = shown["metadata"].get("annotations") or {}
-    annotations.pop(istio.ORIGINAL, None)
-    if not annotations:
-        shown["metadata"].pop("annotations", None)
-    return shown
 
 
 # --- changes by others in mid-rollout ---------------------------------------------------------------------------------
@@ -230,7 +130,7 @@ def test_a_delegate_is_followed_and_keeps_its_empty_hosts() -> None:
         "metadata": {"name": "shop-routes", "namespace": "team"},
         "spec": {"http": [{"route": [to("shop.prod")]}]},
     }
-    at = Ref(group=istio.GROUP, resource="virtualservices", namespace="team", name="shop-routes")
+    at = Ref(group=GROUP, resource="virtualservices", namespace="team", name="shop-routes")
     assert istio.resources(target(), {}) == [ROOT]
     assert istio.resources(target(), {ROOT: root}) == [ROOT, at]
     objects = {ROOT: root, at: delegate}
@@ -258,6 +158,6 @@ def test_an_unreadable_memory_is_one_clear_error() -> None:
 def test_gateways_are_found_by_every_spelling(name: str, namespace: str, gateway: str) -> None:
     named = virtual_service({"route": [to("shop")]})
     named["spec"]["gateways"] = [name, "mesh"]
-    assert istio.needs(target(), {ROOT: named}) == [
-        Ref(group=istio.GROUP, resource="gateways", namespace=namespace, name=gateway)
+    assert [need.ref for need in istio.needs(target(), {ROOT: named}, [])] == [
+        Ref(group=GROUP, resource="gateways", namespace=namespace, name=gateway)
     ]
