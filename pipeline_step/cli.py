@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from pipeline_step.config import Config
-    from pipeline_step.run import Result, Run
+from pipeline_step.invocation import conduct, configured, connected, opened
 
 Command = Callable[..., None]
 
@@ -41,7 +39,9 @@ which = _options(
     click.option("--run", default="", help="An id of this run. Default: $BUILD_ID, or random."),
     click.option("--results", type=click.Path(path_type=Path), help="Write Tekton results to this folder."),
 )
+override = click.option("--override", "overrides", multiple=True, help="Pass the freeze of this name.")
 strategy = _options(
+    override,
     click.option("--bake", default="", help="How long a step must hold, such as 90s; over the file's."),
     click.option("--deadline", default="", help="How long the whole may take, such as 1h; over the file's."),
 )
@@ -62,7 +62,7 @@ def preview(delete: bool, **options: Any) -> None:
     """Deploy or update the pull request's preview, wait until it is ready, and print its URL."""
     from pipeline_step import deploy
 
-    _conduct(options, deploy.delete if delete else deploy.deploy)
+    conduct(options, deploy.delete if delete else deploy.deploy)
 
 
 @cli.command()
@@ -74,7 +74,7 @@ def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
 
-    _conduct(options, flow.rollout)
+    conduct(options, flow.rollout)
 
 
 @cli.command()
@@ -87,17 +87,18 @@ def shift(weight: int, **options: Any) -> None:
     from pipeline_step import revert as back
     from pipeline_step import rollout as flow
 
-    _conduct(options, lambda run: flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"))
+    conduct(options, lambda run: flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"))
 
 
 @cli.command()
 @where
 @which
+@override
 def promote(**options: Any) -> None:
     """Make what the preview runs production, now; then all traffic goes home."""
     from pipeline_step import rollout as flow
 
-    _conduct(options, flow.promote)
+    conduct(options, flow.promote)
 
 
 @cli.command()
@@ -108,7 +109,59 @@ def revert(reason: str, **options: Any) -> None:
     """Give production all requests, now."""
     from pipeline_step import revert as back
 
-    _conduct(options, lambda run: back.revert(run, reason))
+    conduct(options, lambda run: back.revert(run, reason))
+
+
+@cli.command()
+@where
+@which
+@click.option("--reason", default="asked for", help="Why; for the record.")
+def pause(reason: str, **options: Any) -> None:
+    """Hold a running rollout at its weight; the paused time does not count."""
+    from pipeline_step import steer
+
+    conduct(options, lambda run: steer.pause(run, reason))
+
+
+@cli.command()
+@where
+@which
+def resume(**options: Any) -> None:
+    """Let a paused rollout go on."""
+    from pipeline_step import steer
+
+    conduct(options, steer.resume)
+
+
+@cli.command()
+@where
+@which
+def skip(**options: Any) -> None:
+    """End the bake of the step that a running rollout is at; its gates still have to pass."""
+    from pipeline_step import steer
+
+    conduct(options, steer.skip)
+
+
+@cli.command()
+@click.argument("reason")
+@where
+@which
+def freeze(reason: str, **options: Any) -> None:
+    """Hold back every increase and promotion on the target, for REASON, until `unfreeze`."""
+    from pipeline_step import steer
+
+    conduct(options, lambda run: steer.freeze(run, reason))
+
+
+@cli.command()
+@where
+@which
+def unfreeze(**options: Any) -> None:
+    """Lift the freeze that a person set."""
+    from pipeline_step import steer
+
+    conduct(options, steer.unfreeze)
 
 
 @cli.command()
@@ -119,8 +172,8 @@ def status(watch: bool, output: str, **options: Any) -> None:
     from pipeline_step import report
     from pipeline_step.route import each, observe
 
-    config = _config(options)
-    clusters = _clusters(config)
+    config = configured(options)
+    clusters = connected(config)
     show = report.status_json if output == "json" else report.status_table
     while True:
         text = show(config.target, each(clusters, lambda cluster: observe(config.target, cluster)))
@@ -140,7 +193,7 @@ def plan(weight: int | None, **options: Any) -> None:
     """Show what a shift would change, as a diff; change nothing."""
     from pipeline_step.planning import differences
 
-    with _run(options) as run:
+    with opened(options) as run:
         wanted = run.policy.steps[0].weight if weight is None else weight
         texts = differences(run, wanted)
     if options["output"] == "json":
@@ -157,7 +210,7 @@ def doctor(**options: Any) -> None:
     """Say what is missing before the first run: API, permissions, route, gateways, both sides."""
     from pipeline_step import doctor as checks
 
-    with _run(options) as run:
+    with opened(options) as run:
         findings = checks.examine(run)
     if options["output"] == "json":
         click.echo(json.dumps([finding._asdict() for finding in findings]))
@@ -174,8 +227,8 @@ def guard(**options: Any) -> None:
     """Heal what was abandoned: rollouts without a living run, weights without a record, closed pull requests."""
     from pipeline_step import guard as healing
 
-    config = _config(options)
-    deeds = healing.heal(config, _clusters(config), time)
+    config = configured(options)
+    deeds = healing.heal(config, connected(config), time)
     if options["output"] == "json":
         click.echo(json.dumps([deed._asdict() for deed in deeds]))
     else:
@@ -218,9 +271,11 @@ def demo(fast: bool) -> None:
 
 @contextmanager
 def _sandbox_extra() -> Iterator[None]:
-    """Around imports of what only the extra `sandbox` installs."""
+    """Around imports of what only the extra `sandbox` installs, and only Linux can run."""
     from pipeline_step.errors import ConfigError
 
+    if sys.platform != "linux":
+        raise ConfigError(f"the sandbox runs on Linux only, and this is {sys.platform}; a container will do")
     try:
         yield
     except ModuleNotFoundError as error:
@@ -229,80 +284,3 @@ def _sandbox_extra() -> Iterator[None]:
         raise ConfigError(
             f"the sandbox needs {error.name}, which is not installed: pip install 'pipeline-step[sandbox]'"
         ) from error
-
-
-def _config(options: dict[str, Any]) -> Config:
-    from pipeline_step.config import Flags, load
-
-    return load(Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__}))
-
-
-def _clusters(config: Config) -> dict[str, Any]:
-    from pipeline_step.cluster import Cluster
-
-    return {context: Cluster(context) for context in config.contexts}
-
-
-@contextmanager
-def _run(options: dict[str, Any]) -> Iterator[Run]:
-    """Everything that a command needs, opened; messages are sent before it closes."""
-    from pipeline_step.http import Http
-    from pipeline_step.reporter import Reporter, provider
-    from pipeline_step.run import Run
-
-    config = _config(options)
-    reporter = Reporter(config, time, _say, provider(config))
-    run = Run(
-        config=config,
-        target=config.target,
-        preview=config.preview,
-        policy=config.policy,
-        clusters=_clusters(config),
-        http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
-        clock=time,
-        tell=reporter.tell,
-        head=reporter.head,
-    )
-    try:
-        yield run
-    finally:
-        reporter.close()
-
-
-def _say(text: str) -> None:
-    """Progress goes to standard error, so that standard output is the result alone."""
-    click.echo(text, err=True)
-
-
-def _conduct(options: dict[str, Any], work: Callable[[Run], Result]) -> None:
-    """Run a command and leave with its result's code; a refusal is a result too, for pipelines to read."""
-    from pipeline_step.errors import StepError
-    from pipeline_step.run import Result
-
-    try:
-        with _run(options) as run:
-            result = work(run)
-    except StepError as error:
-        outcome = error.exit.name.lower().replace("_", " ")
-        _write(Result(outcome=outcome, reason=str(error), exit=error.exit), options)
-        raise
-    _write(result, options)
-    if options["output"] == "text":
-        click.echo(f"{result.outcome}: {result.reason}")
-    sys.exit(result.exit)
-
-
-def _write(result: Result, options: dict[str, Any]) -> None:
-    """What machines read: JSON on standard output, and Tekton's results."""
-    from pipeline_step import report
-    from pipeline_step.errors import ConfigError
-
-    if options["output"] == "json":
-        click.echo(report.result_json(result))
-    if folder := options["results"]:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, value in report.tekton_results(result).items():
-                (folder / name).write_text(value, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"--results {folder}: can't be written: {error}") from error

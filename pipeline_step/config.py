@@ -43,6 +43,7 @@ class Flags:
     image: str = ""
     by: str = ""
     run: str = ""
+    overrides: tuple[str, ...] = ()
     steps: str = ""
     bake: str = ""
     deadline: str = ""
@@ -70,6 +71,7 @@ class Config:
     pull: Pull
     contexts: tuple[str, ...]
     run: str
+    overrides: tuple[str, ...] = ()
     provider: Provider
 
     @property
@@ -154,6 +156,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Config:
         pull=pull,
         contexts=flags.contexts or file.contexts or ("",),
         run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
+        overrides=flags.overrides,
         provider=_provider(pull, environ),
     )
 

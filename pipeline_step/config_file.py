@@ -12,6 +12,7 @@ import yaml
 
 from pipeline_step.config_errors import explain
 from pipeline_step.errors import ConfigError
+from pipeline_step.freezes import Freeze
 from pipeline_step.gates import GATES
 from pipeline_step.model import OnMissing
 from pipeline_step.promote import PROMOTERS
@@ -101,6 +102,7 @@ class Strategy(Strict, frozen=True):
     poll: Duration = "5s"
     deadline: Duration = "1h"
     budget: Weight | None = None
+    freezes: tuple[Freeze, ...] = ()
     on_no_data: OnMissing = OnMissing.HOLD
     on_too_little: OnMissing = OnMissing.HOLD
     on_unreachable: OnMissing = OnMissing.HOLD

@@ -34,7 +34,7 @@ def next_move(policy: Policy, rollout: Rollout, measurements: Sequence[Measureme
         return Hold(rollout.reason or "paused")
 
     open_gates = [m for m in measurements if _holds(policy, m)]
-    if now >= rollout.deadline:
+    if now >= rollout.deadline + rollout.paused:
         without_verdict = [m for m in measurements if m.outcome is not Outcome.PASS]
         why = f": {without_verdict[0].reason}" if without_verdict else ""
         return Revert(f"the deadline passed at {rollout.weight} %{why}", inconclusive=True)
@@ -42,8 +42,8 @@ def next_move(policy: Policy, rollout: Rollout, measurements: Sequence[Measureme
         return Hold(open_gates[0].reason)
 
     step = policy.steps[rollout.step]
-    left = rollout.since + step.bake - now
-    if left > 0:
+    left = rollout.since + rollout.paused + step.bake - now
+    if left > 0 and not rollout.skip:
         return Hold(f"{rollout.weight} % holds, {left:.0f} s of its bake left")
     if rollout.step + 1 < len(policy.steps):
         return Advance(rollout.step + 1, f"{rollout.weight} % held for {step.bake:.0f} s")
@@ -83,8 +83,16 @@ def resume(policy: Policy, rollout: Rollout, now: float) -> Rollout:
 
 
 def advanced(policy: Policy, rollout: Rollout, step: int, now: float) -> Rollout:
-    """The record at another step: its weight, from now."""
-    return dataclasses.replace(rollout, step=step, weight=policy.steps[step].weight, since=now)
+    """The record at another step: its weight, from now. What was paused has moved the deadline."""
+    return dataclasses.replace(
+        rollout,
+        step=step,
+        weight=policy.steps[step].weight,
+        since=now,
+        deadline=rollout.deadline + rollout.paused,
+        paused=0.0,
+        skip=False,
+    )
 
 
 def crowded(preview: str, weight: int, rollouts: Mapping[str, Rollout], budget: int | None) -> str:

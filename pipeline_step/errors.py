@@ -47,6 +47,12 @@ class NotReady(StepError):
     exit = Exit.INCONCLUSIVE
 
 
+class Superseded(StepError):
+    """The record of this rollout is gone or another's: another run, or a person, has ended it."""
+
+    exit = Exit.REVERTED
+
+
 class TrafficUnknown(StepError):
     """A change of traffic could not be confirmed by reading it back."""
 

@@ -161,7 +161,9 @@ class Rollout:
 
     `step` counts from 0 and `weight` is the percentage at that step; times are seconds since 1970. `digest` is the
     image that the preview runs, `url` where it answers, `previous` the image that production ran before promotion
-    began; `counters` are what the gates want to be given again, by gate.
+    began; `counters` are what the gates want to be given again, by gate. `paused` are the seconds of this step that do
+    not count, before the pause that began at `paused_at`; `skip` ends the step's bake; `overrides` are the names of
+    freezes that do not hold it.
     """
 
     preview: Backend
@@ -176,7 +178,10 @@ class Rollout:
     began: float = 0
     since: float = 0
     deadline: float = 0
+    paused_at: float = 0
     paused: float = 0
+    skip: bool = False
+    overrides: tuple[str, ...] = ()
     shares: bool = False
     previous: str = ""
     reason: str = ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pipeline_step.errors import ConfigError, Exit, NotReady
 from pipeline_step.health import is_ready, running_image
+from pipeline_step.hold import record_on
 from pipeline_step.model import Backend, Phase, Rollout
 from pipeline_step.preview import pinned
 from pipeline_step.promote import PROMOTERS
@@ -34,8 +35,7 @@ def bring_over(run: Run, rollout: Rollout, beat: Callable[[], None]) -> Result:
         raise NotReady(f"the digest that {run.preview} runs is not known; give the image by digest")
     image = pinned(_preview_image(run, rollout), rollout.digest)
     previous = rollout.previous or _current(run)
-    promoting = dataclasses.replace(rollout, phase=Phase.PROMOTING, previous=previous)
-    change(run.target, run.clusters, lambda rollouts: {**rollouts, run.key: promoting})
+    record_on(run, lambda recorded: dataclasses.replace(recorded, phase=Phase.PROMOTING, previous=previous))
     run.tell(Event(kind="promoting", weight=rollout.weight, reason=f"production gets {image}", sha=rollout.sha))
 
     trouble = _roll_out(run, image, beat)

@@ -19,6 +19,8 @@ WORDS = {
     "shifted": "takes {weight} % of production's requests",
     "resumed": "goes on at {weight} %",
     "reasserted": "was put back at {weight} %",
+    "paused": "is paused at {weight} %",
+    "skipped": "need not bake any longer at {weight} %",
     "promoting": "is being promoted",
     "undoing": "could not be promoted; production's previous image comes back",
     "promoted": "is production now",

@@ -131,3 +131,20 @@ def test_who_may_share_a_target() -> None:
     both[str(other.preview)] = dataclasses.replace(other, shares=True)
     assert crowded(key, 10, both, 30) == ""
     assert "11 % would pass the budget of 30 %: 20 % are held by shop.pr-36" in crowded(key, 11, both, 30)
+
+
+def test_paused_time_does_not_count() -> None:
+    idle = rollout(paused=100.0)
+    assert next_move(POLICY, idle, [], BEGAN + 159) == Hold("1 % holds, 1 s of its bake left")
+    assert isinstance(next_move(POLICY, idle, [], BEGAN + 160), Advance)
+    assert isinstance(next_move(POLICY, idle, [], BEGAN + 699), Advance)
+    assert isinstance(next_move(POLICY, idle, [], BEGAN + 700), Revert)
+    at = advanced(POLICY, idle, 1, 2000)
+    assert (at.paused, at.deadline) == (0.0, BEGAN + 700)
+
+
+def test_a_skipped_bake_still_asks_the_gates() -> None:
+    skipped = rollout(skip=True)
+    assert isinstance(next_move(POLICY, skipped, [saw(Outcome.PASS)], BEGAN), Advance)
+    assert isinstance(next_move(POLICY, skipped, [saw(Outcome.NO_DATA)], BEGAN), Hold)
+    assert advanced(POLICY, skipped, 1, 2000).skip is False

@@ -1,0 +1,99 @@
+"""The beginning of a rollout: what has to be true before a request may reach the preview."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from pipeline_step.decide import crowded
+from pipeline_step.errors import HttpError, NotReady, Refused
+from pipeline_step.freezes import frozen
+from pipeline_step.model import Rollout
+from pipeline_step.promotion import running
+from pipeline_step.record import Rollouts
+from pipeline_step.revert import take_back
+from pipeline_step.route import Seen, change, each, observe
+from pipeline_step.run import Event, Run
+
+
+def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollout:
+    """Check what has to be true before a request may reach the preview, and record the rollout in every cluster.
+
+    What an earlier run of the same image left goes on as `resumed` says; of another image, its traffic goes home
+    first. A fresh rollout starts with `weight` percent.
+    """
+    container = run.config.file.production.container
+    found = set(each(run.clusters, lambda cluster: running(cluster, run.preview, container)).values())
+    if len(found) > 1:
+        raise NotReady(f"the clusters run different versions of {run.preview}: {sorted(found)}")
+    image, digest, deployed = found.pop()
+    sha = _pinned_sha(run, deployed)
+    url = next(iter(run.clusters.values())).address(run.preview)
+    seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
+    left = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]
+    if any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
+        take_back(run)
+        run.tell(Event(kind="superseded", weight=0, reason=f"the preview runs {digest or image} now", sha=sha))
+        left = []
+
+    now = run.clock.time()
+    if left:
+        mine = dataclasses.replace(
+            resumed(min(left, key=lambda rollout: rollout.step)), run=run.config.run, by=run.config.pull.by
+        )
+    else:
+        mine = Rollout(
+            preview=run.preview,
+            run=run.config.run,
+            by=run.config.pull.by,
+            pull_request=run.config.pull.number,
+            sha=sha,
+            digest=digest,
+            url=url,
+            weight=weight,
+            began=now,
+            since=now,
+            deadline=now + run.policy.deadline,
+            shares=run.config.file.strategy.budget is not None,
+            overrides=run.config.overrides,
+        )
+
+    def admitted(rollouts: Rollouts) -> Rollouts:
+        if trouble := crowded(run.key, mine.weight, rollouts, run.config.file.strategy.budget):
+            raise Refused(trouble)
+        return {**rollouts, run.key: mine}
+
+    for one in seen.values():  # refuse before the first write, not between two
+        admitted(one.rollouts)
+        lowered = run.key in one.rollouts and mine.weight < one.rollouts[run.key].weight
+        if not lowered and (why := freeze_in_force(run, one)):
+            raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
+    change(run.target, run.clusters, admitted)
+    kind = "resumed" if left else "shifted"
+    run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url))
+    return mine
+
+
+def freeze_in_force(run: Run, seen: Seen) -> str:
+    """The freeze that holds back increases and promotions now, in words; "" where there is none."""
+    return frozen(seen.routed, run.config.file.strategy.freezes, run.config.overrides, run.clock.time())
+
+
+def _pinned_sha(run: Run, deployed: str) -> str:
+    """The commit that this rollout is bound to: what is deployed, which must be what was asked for."""
+    asked = run.config.pull.sha
+    if asked and deployed and not same_commit(asked, deployed):
+        raise Refused(f"commit {asked} was asked for, but the preview runs {deployed}; deploy it with `preview` first")
+    sha = deployed or asked
+    try:
+        head = run.head()
+    except HttpError as error:
+        raise Refused(f"the pull request's head can't be read, so nothing is shifted: {error}") from error
+    if head and sha and not same_commit(head, sha):
+        raise Refused(f"the pull request's head is {head[:7]}, but the preview runs {sha[:7]}; deploy it first")
+    return sha
+
+
+def same_commit(one: str, other: str) -> bool:
+    """Whether two commits are the same, where either may be short."""
+    return one.startswith(other) or other.startswith(one)

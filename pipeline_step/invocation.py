@@ -1,0 +1,95 @@
+"""From the command line's options to a result: everything that a command needs, opened, run and told."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+    from pipeline_step.config import Config
+    from pipeline_step.run import Result, Run
+
+
+def configured(options: dict[str, Any]) -> Config:
+    """The configuration, with what the command line says over it."""
+    from pipeline_step.config import Flags, load
+
+    return load(Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__}))
+
+
+def connected(config: Config) -> dict[str, Cluster]:
+    """The clusters of the configuration, by context."""
+    from pipeline_step.cluster import Cluster
+
+    return {context: Cluster(context) for context in config.contexts}
+
+
+@contextmanager
+def opened(options: dict[str, Any]) -> Iterator[Run]:
+    """Everything that a command needs, opened; messages are sent before it closes."""
+    from pipeline_step.http import Http
+    from pipeline_step.reporter import Reporter, provider
+    from pipeline_step.run import Run
+
+    config = configured(options)
+    reporter = Reporter(config, time, _say, provider(config))
+    run = Run(
+        config=config,
+        target=config.target,
+        preview=config.preview,
+        policy=config.policy,
+        clusters=connected(config),
+        http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
+        clock=time,
+        tell=reporter.tell,
+        head=reporter.head,
+    )
+    try:
+        yield run
+    finally:
+        reporter.close()
+
+
+def _say(text: str) -> None:
+    """Progress goes to standard error, so that standard output is the result alone."""
+    click.echo(text, err=True)
+
+
+def conduct(options: dict[str, Any], work: Callable[[Run], Result]) -> None:
+    """Run a command and leave with its result's code; a refusal is a result too, for pipelines to read."""
+    from pipeline_step.errors import StepError
+    from pipeline_step.run import Result
+
+    try:
+        with opened(options) as run:
+            result = work(run)
+    except StepError as error:
+        outcome = error.exit.name.lower().replace("_", " ")
+        _write(Result(outcome=outcome, reason=str(error), exit=error.exit), options)
+        raise
+    _write(result, options)
+    if options["output"] == "text":
+        click.echo(f"{result.outcome}: {result.reason}")
+    sys.exit(result.exit)
+
+
+def _write(result: Result, options: dict[str, Any]) -> None:
+    """What machines read: JSON on standard output, and Tekton's results."""
+    from pipeline_step import report
+    from pipeline_step.errors import ConfigError
+
+    if options["output"] == "json":
+        click.echo(report.result_json(result))
+    if folder := options["results"]:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, value in report.tekton_results(result).items():
+                (folder / name).write_text(value, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--results {folder}: can't be written: {error}") from error
