@@ -5,7 +5,9 @@ Every number and verdict is also a word or a digit; colours and bars only repeat
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,13 +24,7 @@ from pipeline_step.model import Advance, Hold, Measurement, Outcome, Policy, Pro
 from pipeline_step.run import Event, Look
 
 REDRAWN = 4  # times a second
-MARKS = {
-    Outcome.PASS: ("pass", "green"),
-    Outcome.FAIL: ("FAIL", "bold red"),
-    Outcome.NO_DATA: ("no data", "yellow"),
-    Outcome.TOO_LITTLE: ("too little", "yellow"),
-    Outcome.UNREACHABLE: ("unreachable", "yellow"),
-}
+STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red"}
 COMING = {
     "promoting": "production rolls out the preview's image; then all requests go to it",
     "undoing": "production rolls back to its previous image; then all requests go to it",
@@ -123,6 +119,8 @@ class Screen:
     """
 
     def __init__(self, view: Callable[[], View], console: Console | None = None) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
         self.console = console or Console(highlight=False, markup=False, emoji=False)
         self._live = Live(
             console=self.console,
@@ -161,7 +159,7 @@ def picture(view: View) -> RenderableType:
     top.add_column(style="bold")
     top.add_column(justify="right", style="dim")
     top.add_row(Text(view.title), view.clock)
-    parts: list[RenderableType] = [Rule(style="dim"), top]
+    parts: list[RenderableType] = [Rule(characters="-", style="dim"), top]
     if view.doing:
         parts.append(Text(f"$ {view.doing}", style="cyan"))
     if view.sides:
@@ -170,8 +168,9 @@ def picture(view: View) -> RenderableType:
     words.add_column(style="bold", width=5)
     words.add_column()
     for measurement in view.gates:
-        mark, style = MARKS[measurement.outcome]
-        words.add_row("gate", Text.assemble((mark, style), " ", _unbroken(measurement.reason)))
+        outcome = measurement.outcome
+        mark = "FAIL" if outcome is Outcome.FAIL else outcome.value.replace("_", " ")
+        words.add_row("gate", Text.assemble((mark, STYLES.get(outcome, "yellow")), " ", _unbroken(measurement.reason)))
     if view.coming:
         words.add_row("next", _unbroken(view.coming))
     if words.row_count:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,15 +63,20 @@ FAST = Pace(rate=800, bake="2s", poll="0.25s", watched=1)
 
 
 def demo(pace: Pace, console: Console | None = None) -> Exit:
-    """Tell the story; `Exit.DONE` where it went as told. Nothing is left behind, however it ends."""
+    """Tell the story; `Exit.DONE` where it went as told. Nothing is left behind, however it ends.
+
+    For the main thread of a process that leaves afterwards: it ends with SIGINT and SIGTERM ignored, so that a second
+    Ctrl-C does not disturb the cleaning up, which takes a second.
+    """
     with Sandbox() as sandbox, contextlib.chdir(EXAMPLE), _kubeconfig(sandbox.kubeconfig):
-        telling = Telling(sandbox, pace, console)
-        with telling.screen:
-            interrupted = telling.all_of_it()
-        if interrupted is not None:
-            telling.say(f"stopped: {interrupted.reason}")
-            return interrupted.exit
-        return telling.sum_up()
+        try:
+            telling = Telling(sandbox, pace, console)
+            with telling.screen:
+                interrupted = telling.all_of_it()
+            return telling.sum_up() if interrupted is None else interrupted.exit
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
 
 class Telling:
