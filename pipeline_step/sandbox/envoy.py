@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from pipeline_step.errors import ConfigError, StepError
-from pipeline_step.sandbox.bootstrap import ROUTE_CONFIG, bootstrap, source
+from pipeline_step.sandbox.bootstrap import ROUTE_CONFIG, bootstrap
 from pipeline_step.sandbox.mesh import Resources
 
 Obj = dict[str, Any]
@@ -77,22 +77,14 @@ class Envoy:
 
     async def apply(self, wanted: Resources) -> None:
         """Make Envoy follow these resources. Clusters come before the routes to them, and go after."""
-        endpoints = self._directory / "eds"
-        endpoints.mkdir(exist_ok=True)
-        for name, assignment in wanted.endpoints.items():
-            self._write(f"eds/{name}", [assignment])
-        clusters = {name: self._sourced(cluster) for name, cluster in wanted.clusters.items()}
         before = {c["name"]: c for c in self._written.get("cds", {}).get("resources", [])}
-        if self._write("cds", list({**before, **clusters}.values())):
+        if self._write("cds", list({**before, **wanted.clusters}.values())):
             await self._accepted("cds", "cluster_manager.cds")
         if self._write("rds", [_route_configuration(wanted.virtual_hosts)]):
             await self._accepted("rds", f"http.gateway.rds.{ROUTE_CONFIG}")
         if self._write("lds", list(wanted.listeners.values())):
             await self._accepted("lds", "listener_manager.lds")
-        self._write("cds", list(clusters.values()))
-        for name in [n for n in self._written if n.startswith("eds/") and n[4:] not in wanted.endpoints]:
-            del self._written[name]
-            self._path(name).unlink()
+        self._write("cds", list(wanted.clusters.values()))
 
     async def stop(self) -> None:
         """End the process."""
@@ -109,13 +101,6 @@ class Envoy:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
-
-    def _sourced(self, cluster: Obj) -> Obj:
-        if cluster["type"] != "EDS":
-            return cluster
-        config = cluster["eds_cluster_config"]
-        where = source(self._path(f"eds/{config['service_name']}"))
-        return {**cluster, "eds_cluster_config": {**config, "eds_config": where}}
 
     def _write(self, name: str, resources: list[Obj]) -> bool:
         """Replace a file when what it says changes; returns whether it did."""

@@ -15,7 +15,6 @@ from pipeline_step.sandbox.gateways import Binding, bindings
 Obj = dict[str, Any]
 DOMAIN = "svc.cluster.local"
 _CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-_ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 _LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 _TCP = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _INSPECTOR = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
@@ -48,7 +47,6 @@ class Resources:
     """Envoy's resources, by name."""
 
     clusters: dict[str, Obj]
-    endpoints: dict[str, Obj]
     virtual_hosts: list[Obj]
     listeners: dict[str, Obj]
 
@@ -61,7 +59,6 @@ def cluster_name(host: str, port: int, subset: str = "") -> str:
 def resources(topology: Topology, gateway_address: str) -> Resources:
     """Everything that Envoy needs for these objects."""
     clusters: dict[str, Obj] = {}
-    endpoints: dict[str, Obj] = {}
     listeners: dict[str, Obj] = {}
     for service in topology.services:
         meta, spec = service["metadata"], service["spec"]
@@ -71,12 +68,10 @@ def resources(topology: Topology, gateway_address: str) -> Resources:
             held = topology.endpoints.get((meta["namespace"], meta["name"], number), [])
             for subset, labels in _subsets(topology, host, meta["namespace"]):
                 name = cluster_name(host, number, subset)
-                chosen = [e for e in held if labels.items() <= e.labels.items()]
-                endpoints[name] = load_assignment(name, chosen)
-                clusters[name] = eds_cluster(name, name)
+                clusters[name] = cluster(name, [e for e in held if labels.items() <= e.labels.items()])
             if spec.get("clusterIP") not in (None, "", "None"):
                 proxy = f"kube-proxy|{number}|{host}"
-                clusters[proxy] = eds_cluster(proxy, cluster_name(host, number))
+                clusters[proxy] = cluster(proxy, held)
                 listeners[proxy] = listener(proxy, spec["clusterIP"], number, [_chain({proxy: 1}, proxy)])
     clusters.update(_external(topology.service_entries))
     found = bindings(topology.virtual_services, topology.gateways)
@@ -84,7 +79,6 @@ def resources(topology: Topology, gateway_address: str) -> Resources:
     listeners.update(_tcp_listeners(found, gateway_address, ports))
     return Resources(
         clusters=clusters,
-        endpoints=endpoints,
         virtual_hosts=http_routes.virtual_hosts(found, topology.virtual_services, ports),
         listeners=listeners,
     )
@@ -112,31 +106,27 @@ def _subsets(topology: Topology, host: str, namespace: str) -> list[tuple[str, O
     return found
 
 
-def load_assignment(name: str, endpoints: list[Endpoint]) -> Obj:
-    """The endpoints of a cluster."""
-    members = [{"endpoint": {"address": _address(endpoint.address, endpoint.port)}} for endpoint in endpoints]
-    return {"@type": _ENDPOINTS, "cluster_name": name, "endpoints": [{"lb_endpoints": members}]}
+def cluster(name: str, endpoints: list[Endpoint], kind: str = "STATIC") -> Obj:
+    """A cluster with its endpoints inline: when they change, Envoy drains the old one as it takes the new one.
 
-
-def _address(host: str, port: int) -> Obj:
-    return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _base_cluster(name: str) -> Obj:
+    (Following endpoints by file takes an inotify instance for each cluster, of which a user has 128.)
+    """
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _UNLIMITED)
+    members = [{"endpoint": {"address": _address(e.address, e.port)}} for e in endpoints]
     return {
         "@type": _CLUSTER,
         "name": name,
         "alt_stat_name": f"{name};",
+        "type": kind,
         "connect_timeout": "10s",
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": members}]},
     }
 
 
-def eds_cluster(name: str, endpoints: str) -> Obj:
-    """A cluster that follows the endpoints of that name; `envoy.py` adds where they are read from."""
-    return {**_base_cluster(name), "type": "EDS", "eds_cluster_config": {"service_name": endpoints}}
+def _address(host: str, port: int) -> Obj:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _external(entries: list[Obj]) -> dict[str, Obj]:
@@ -153,9 +143,7 @@ def _external(entries: list[Obj]) -> dict[str, Obj]:
                     for e in spec.get("endpoints") or [{"address": host}]
                 ]
                 kind = "STATIC" if spec.get("resolution") == "STATIC" else "STRICT_DNS"
-                assignment = load_assignment(name, members)
-                del assignment["@type"]
-                found[name] = {**_base_cluster(name), "type": kind, "load_assignment": assignment}
+                found[name] = cluster(name, members, kind)
     return found
 
 

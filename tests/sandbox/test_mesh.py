@@ -219,7 +219,7 @@ def test_every_service_port_is_a_cluster_and_a_listener_on_its_address() -> None
     )
     made = mesh.resources(topology, "127.9.0.2")
     assert {f"outbound|80||{PRODUCTION}", f"outbound|9000||{PRODUCTION}"} <= set(made.clusters)
-    members = made.endpoints[f"outbound|80||{PRODUCTION}"]["endpoints"][0]["lb_endpoints"]
+    members = made.clusters[f"outbound|80||{PRODUCTION}"]["load_assignment"]["endpoints"][0]["lb_endpoints"]
     assert members == [{"endpoint": {"address": {"socket_address": {"address": "127.9.1.1", "port_value": 8080}}}}]
     ports = [entry["address"]["socket_address"]["port_value"] for entry in made.listeners.values()]
     assert sorted(ports) == [80, 9000]
@@ -239,7 +239,7 @@ def test_a_subset_holds_the_endpoints_with_its_labels() -> None:
         destination_rules=[rule],
     )
     made = mesh.resources(topology, "127.9.0.2")
-    subset = made.endpoints[f"outbound|80|v2|{PRODUCTION}"]["endpoints"][0]["lb_endpoints"]
+    subset = made.clusters[f"outbound|80|v2|{PRODUCTION}"]["load_assignment"]["endpoints"][0]["lb_endpoints"]
     assert [e["endpoint"]["address"]["socket_address"]["address"] for e in subset] == ["127.9.1.2"]
 
 
