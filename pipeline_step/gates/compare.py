@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pipeline_step.gates import exposition, promql, scraping
-from pipeline_step.gates.increments import Advance, Reading, advance
+from pipeline_step.gates.increments import fingerprint, remembered
 from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import side
 from pipeline_step.gates.promql import Server
 from pipeline_step.gates.scraping import Scraped, Scraping
 from pipeline_step.gates.shares import Percentage, Points, share
-from pipeline_step.judge import Evidence, Metric, Policy, Side, Window, update
+from pipeline_step.gates.windows import common_edges, count, windows
+from pipeline_step.judge import Evidence, Metric, Policy, update
 from pipeline_step.model import Counts, Measurement, Outcome
 from pipeline_step.sentence import sentence
 from pipeline_step.settings import Duration, Strict, seconds
@@ -28,8 +29,6 @@ from pipeline_step.verdict import Verdict, verdict
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
 
-FIXED = 3  # requests, failed, timed; then the slower ones by edge
-FAR = 20  # edges above this many times the limit tell nothing
 OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
 
 
@@ -115,25 +114,29 @@ def measure(
         # Neither side's counters move on, so that the next window is the same time for both.
         return Measurement(gate=name, outcome=blocked[0], reason=f"{name}: {blocked[1]}", counters=counters)
 
+    counters = remembered(counters, settings)
     began = counters.get("began", subject.began)
-    edges = tuple(counters.get("edges", ())) or _edges(settings, subject, scraped)
+    labels = {"preview": side(subject.preview), "stable": side(subject.stable)}
+    edges = tuple(counters.get("edges", ()))
+    if settings.latency and not edges:
+        edges = common_edges(settings.series, scraped, labels, latency(settings.latency.slower_than))
     counted = {
-        key: _count(settings, scraped[key], side(backend), edges, counters.get(key, {}), began)
-        for key, backend in (("preview", subject.preview), ("stable", subject.stable))
+        key: count(settings.series, scraped[key], labels[key], edges, counters.get(key, {}), began) for key in labels
     }
     policy = Policy(metrics=metrics(settings, edges), alpha=settings.false_revert, beta=settings.false_promote)
     evidence = recall(counters)
     warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
     if subject.now >= warm:
-        windows = _windows(counted["preview"], counted["stable"], policy.metrics)
+        window = windows(counted["preview"], counted["stable"], policy.metrics)
         # The window began under the weight that the last measurement saw.
-        evidence = update(policy, evidence, windows, counters.get("weight", subject.weight))
+        evidence = update(policy, evidence, window, counters.get("weight", subject.weight))
     state = {
+        "of": fingerprint(settings),
         "began": began,
         "weight": subject.weight,
         "edges": list(edges),
         "evidence": msgspec.to_builtins(evidence),
-        **{key: count.state for key, count in counted.items()},
+        **{key: one.state for key, one in counted.items()},
     }
     result = verdict(policy, evidence)
     outcome, reason = _say(settings, subject, scraped["preview"], result, edges, began)
@@ -155,6 +158,7 @@ def recall(counters: Mapping[str, Any]) -> Evidence:
 
 def judged(settings: Settings, counters: Mapping[str, Any]) -> Verdict:
     """What a measurement's counters say, with bounds and findings, for the ramp and for reports."""
+    counters = remembered(counters, settings)
     policy = Policy(
         metrics=metrics(settings, tuple(counters.get("edges", ()))),
         alpha=settings.false_revert,
@@ -178,64 +182,6 @@ def _blocked(scraped: Mapping[str, Scraped]) -> tuple[Outcome, str] | None:
         if not one.pods and not one.samples:
             return Outcome.NO_DATA, f"{key} has no ready pod, or no series in Prometheus"
     return None
-
-
-def _edges(settings: Settings, subject: Subject, scraped: Mapping[str, Scraped]) -> tuple[float, ...]:
-    """The bucket edges that every pod of both sides has, once both sides show any; empty before that."""
-    if settings.latency is None:
-        return ()
-    limit = latency(settings.latency.slower_than)
-    common: dict[float, float] | None = None
-    for key, backend in (("preview", subject.preview), ("stable", subject.stable)):
-        timed = [exposition.durations(one, settings.series, side(backend)) for one in scraped[key].samples.values()]
-        known = [edges for found in timed if found is not None for edges in [found[1]]]
-        if not known:
-            return ()
-        for edges in known:
-            common = edges if common is None else {edge: 0.0 for edge in common if edge in edges}
-    exposition.within(common or {}, limit, settings.series.histogram)
-    return tuple(edge for edge in common or {} if edge <= FAR * limit)
-
-
-def _count(
-    settings: Settings,
-    scraped: Scraped,
-    labels: Mapping[str, str],
-    edges: tuple[float, ...],
-    before: Mapping[str, Any],
-    began: float,
-) -> Advance:
-    """One side's window, in rows of requests, failed, timed and slower ones by edge."""
-    readings = {}
-    for pod, samples in scraped.samples.items():
-        counts = exposition.requests(samples, settings.series, labels) or (0.0, 0.0)
-        total, by_edge = exposition.durations(samples, settings.series, labels) or (0.0, dict.fromkeys(edges, 0.0))
-        slower = tuple(total - exposition.within(by_edge, edge, settings.series.histogram) for edge in edges)
-        readings[pod] = Reading((*counts, total, *slower), exposition.started(samples))
-    return advance(before, readings, began, FIXED + len(edges))
-
-
-def _windows(preview: Advance, stable: Advance, compared: tuple[Metric, ...]) -> dict[str, Window]:
-    """One window for each metric, from what the pods added."""
-    windows = {}
-    for metric in compared:
-        total, first = (2, FIXED) if metric.edges else (0, 1)
-        bad = tuple(range(first, first + max(1, len(metric.edges))))
-        decisive = bad[metric.decisive]
-        pods = tuple((_bounded(row[decisive], row[total]), round(row[total])) for row in stable.by_pod.values())
-        windows[metric.name] = Window(_side(preview, total, bad), _side(stable, total, bad), pods)
-    return windows
-
-
-def _side(counted: Advance, total: int, bad: tuple[int, ...]) -> Side:
-    rows = list(counted.by_pod.values())
-    requests = sum(row[total] for row in rows)
-    return Side(round(requests), tuple(_bounded(sum(row[column] for row in rows), requests) for column in bad))
-
-
-def _bounded(bad: float, total: float) -> int:
-    """Some clients count a request and its status at slightly different moments."""
-    return round(max(0.0, min(bad, total)))
 
 
 def _say(

@@ -6,9 +6,14 @@ is kept in the rollout's record: the last row of every pod seen, and the sum of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+
+FORMAT = 1  # of the states that gates keep; another number makes them begin anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,18 @@ class Advance:
     by_pod: Mapping[str, tuple[float, ...]]
     total: tuple[float, ...]
     state: Mapping[str, Any]
+
+
+def fingerprint(settings: msgspec.Struct) -> str:
+    """What tells counters of these settings from those of others."""
+    return hashlib.sha256(repr((FORMAT, settings)).encode()).hexdigest()[:12]
+
+
+def remembered(counters: Mapping[str, Any], settings: msgspec.Struct) -> Mapping[str, Any]:
+    """The counters of an earlier measurement if they are `of` these settings, else nothing: a run may be resumed
+    after its configuration or this program has changed.
+    """
+    return counters if counters.get("of") == fingerprint(settings) else {}
 
 
 def advance(state: Mapping[str, Any], readings: Mapping[str, Reading], began: float, width: int) -> Advance:

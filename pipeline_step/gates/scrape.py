@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates import exposition
-from pipeline_step.gates.increments import Reading, advance
+from pipeline_step.gates.increments import Reading, advance, fingerprint, remembered
 from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import side
 from pipeline_step.gates.scraping import Scraped, Scraping, read
@@ -47,8 +47,9 @@ def measure(
 ) -> Measurement:
     """Read both sides, subtract, judge; raises ConfigError where the series can't answer what the settings ask."""
     scraped = read(settings, subject, sources)
+    counters = remembered(counters, settings)
     same_step = counters.get("began") == subject.began
-    state: dict[str, Any] = {"began": subject.began}
+    state: dict[str, Any] = {"of": fingerprint(settings), "began": subject.began}
     totals: dict[str, tuple[float, ...]] = {}
     counted: dict[str, bool] = {}
     for key, backend in (("preview", subject.preview), ("stable", subject.stable)):

@@ -125,6 +125,14 @@ def test_evidence_goes_on_through_steps_and_restarts_and_json(shop: Shop) -> Non
     assert compare.judged(compare.Settings(), shop.counters).metrics[0].preview == (2, 346)
 
 
+def test_evidence_of_other_settings_is_dropped(shop: Shop) -> None:
+    shop.measure()
+    shop.serve(stable=(900, 0), preview=(97, 1))
+    shop.measure()
+    assert shop.measure(latency={"slower_than": "1s"}).outcome is Outcome.NO_DATA
+    assert shop.counters["evidence"]["metrics"]["errors"]["preview"] == [0, 0]
+
+
 def test_both_sides_windows_stay_the_same_when_one_can_not_be_read(shop: Shop) -> None:
     shop.measure()
     shop.serve(stable=(900, 0), preview=(100, 0))

@@ -91,7 +91,7 @@ def test_too_few_requests_are_no_verdict_even_when_they_fail(shop: Shop) -> None
 
 
 def test_slow_requests_fail_it(shop: Shop) -> None:
-    shop.measure(slower_than="500ms")
+    shop.measure(slower_than="500ms", max_slow=5)
     shop.preview.serve(good=90, slow=10)
     shop.stable[0].serve(good=100)
     measurement = shop.measure(slower_than="500ms", max_slow=5)
@@ -100,7 +100,19 @@ def test_slow_requests_fail_it(shop: Shop) -> None:
         "scrape: preview 0 of 100 failed (0.00 %), stable 0 of 100 failed (0.00 %); needed at least 99 % success; "
         "preview 10 of 100 slower than 500ms (10.00 %), stable 0 of 100 slower than 500ms (0.00 %); allowed at most 5 %"
     )
+
+
+def test_as_many_slow_requests_as_allowed_pass(shop: Shop) -> None:
+    shop.measure(slower_than="500ms", max_slow=10)
+    shop.preview.serve(good=90, slow=10)
     assert shop.measure(slower_than="500ms", max_slow=10).outcome is Outcome.PASS
+
+
+def test_other_settings_begin_anew(shop: Shop) -> None:
+    shop.measure()
+    shop.preview.serve(good=90)
+    assert shop.measure().outcome is Outcome.PASS
+    assert shop.measure(slower_than="500ms").outcome is Outcome.TOO_LITTLE
 
 
 def test_a_latency_limit_between_the_edges_is_refused(shop: Shop) -> None:
