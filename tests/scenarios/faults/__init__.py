@@ -1,0 +1,1 @@
+"""What must not go wrong when processes are killed, servers fail and people make mistakes."""
