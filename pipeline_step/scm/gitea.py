@@ -113,6 +113,11 @@ class _BranchHead(Struct):
     commit: _Commit
 
 
+class _Team(Struct):
+    id: int
+    units_map: dict[str, str] = field(default_factory=dict)
+
+
 class _Teams(Struct):
     data: list[_Named] = field(default_factory=list)
 
@@ -216,11 +221,29 @@ def react(http: Http, repo: Repository, number: int, comment: str, reaction: Rea
 
 
 def role(http: Http, repo: Repository, user: str) -> Role:
-    """GET /collaborators/{user}/permission; the token's user needs to be an administrator of the repository."""
+    """GET /collaborators/{user}/permission; the token's user needs to be an administrator of the repository.
+
+    Gitea counts there no team that has its rights by units, which is most teams, so those are asked as well; only
+    an owner of the organisation gets an answer about teams that it is not in itself.
+    """
     response = http.get(f"{_repo(repo)}/collaborators/{quote(user, safe='')}/permission", accept=(200, 404))
     if response.status == 404:
         return Role.NONE
-    return ROLES.get(response.decode(_Permission).permission, Role.NONE)
+    role = ROLES.get(response.decode(_Permission).permission, Role.NONE)
+    if role >= Role.WRITE:
+        return role
+    # A repository of a user, unlike one of an organisation, has no teams: 405.
+    answer = http.get(f"{_repo(repo)}/teams", accept=(200, 405))
+    for team in answer.decode(list[_Team]) if answer.status == 200 else ():
+        theirs = ROLES.get(team.units_map.get("repo.code", ""), Role.NONE)
+        if theirs > role and _is_member(http, repo, team.id, user):
+            role = theirs
+    return role
+
+
+def _is_member(http: Http, repo: Repository, team: int, user: str) -> bool:
+    response = http.get(f"{repo.url}/teams/{team}/members/{quote(user, safe='')}", accept=(200, 404))
+    return response.status == 200
 
 
 def in_team(http: Http, repo: Repository, team: str, user: str) -> bool:
@@ -231,8 +254,7 @@ def in_team(http: Http, repo: Repository, team: str, user: str) -> bool:
     teams = found.decode(_Teams).data if found.status == 200 else []
     for item in teams:
         if item.name.lower() == name.lower():
-            member = http.get(f"{repo.url}/teams/{item.id}/members/{quote(user, safe='')}", accept=(200, 404))
-            return member.status == 200
+            return _is_member(http, repo, item.id, user)
     return False
 
 

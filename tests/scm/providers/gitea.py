@@ -106,6 +106,12 @@ def provider(world: World) -> Provider:
         role = {"MAINTAIN": "write", "TRIAGE": "read"}.get(world.users[login].role.name)
         return {"permission": role or world.users[login].role.name.lower(), "user": {"login": login}}
 
+    @gitea.route("GET", f"{REPO}/teams")
+    def repo_teams(request: Request) -> Any:
+        return [
+            {"id": 7, "name": name, "permission": "none", "units_map": {"repo.code": "write"}} for name in world.teams
+        ]
+
     @gitea.route("GET", "/api/v1/orgs/{org}/teams/search")
     def search_teams(request: Request, org: str) -> Any:
         request.only("q", "limit", "page", "include_desc")
