@@ -124,7 +124,9 @@ class Http:
             left = max(0.0, call.deadline - self._clock())
             wait = pause if outcome.asked is None else outcome.asked
             if not outcome.repeatable or wait > left:
-                raise outcome.error(left)
+                error = outcome.error(left)
+                log.debug("%s", error)
+                raise error
             log.info("%s; again in %.1f s", outcome.text, wait)
             self.sleep(wait)
             pause *= 2
