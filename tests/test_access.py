@@ -204,7 +204,7 @@ def test_attack_an_error_in_a_check_never_allows(bed: Bed, where: str, answer: A
     rules = Rules(teams=("operators",), codeowners=True)
     assert bed.ask("maria", "/shift 5", rules).by == "maria"
     bed.break_route(where, lambda request: answer)
-    with pytest.raises(Refused, match=r"/shift of maria is refused, since it can't be checked: |tells no changed files"):
+    with pytest.raises(Refused, match="refused, since it can.t be checked|tells no changed files"):
         bed.ask("maria", "/shift 5", rules)
 
 
