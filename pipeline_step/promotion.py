@@ -14,10 +14,10 @@ from pipeline_step.errors import ConfigError, Exit, NotReady
 from pipeline_step.health import is_ready, running_image
 from pipeline_step.hold import record_on
 from pipeline_step.model import Backend, Phase, Rollout
-from pipeline_step.preview import pinned
+from pipeline_step.preview import digest_of, pinned
 from pipeline_step.promote import PROMOTERS
 from pipeline_step.record import Rollouts
-from pipeline_step.route import change, each
+from pipeline_step.route import change, each, observe
 from pipeline_step.run import Event, Result, Run
 from pipeline_step.settings import seconds
 
@@ -51,6 +51,18 @@ def bring_over(run: Run, rollout: Rollout, beat: Callable[[], None]) -> Result:
     reason = f"production runs {image}, and all requests go to it"
     run.tell(Event(kind="promoted", weight=0, reason=reason, sha=rollout.sha))
     return Result(outcome="promoted", reason=reason, sha=rollout.sha, digest=rollout.digest)
+
+
+def already_running(run: Run) -> str:
+    """Production's image where it is what the preview runs and no rollout of it is recorded; "" otherwise."""
+    if run.config.promoter is None:
+        return ""
+    if any(run.key in observe(run.target, cluster).rollouts for cluster in run.clusters.values()):
+        return ""
+    container = run.config.file.production.container
+    reviewed = {running(cluster, run.preview, container)[1] for cluster in run.clusters.values()}
+    image = _current(run)
+    return image if digest_of(image) and reviewed == {digest_of(image)} else ""
 
 
 def undo(config: Config, clusters: Mapping[str, Cluster], previous: str) -> None:

@@ -24,6 +24,7 @@ WORDS = {
     "promoting": "is being promoted",
     "undoing": "could not be promoted; production's previous image comes back",
     "promoted": "is production now",
+    "unchanged": "is production already",
     "held": "is held at {weight} %",
     "reverted": "was reverted",
     "inconclusive": "was reverted: no verdict in time",
@@ -33,6 +34,7 @@ WORDS = {
 STATES = {
     "held": State.SUCCESS,
     "promoted": State.SUCCESS,
+    "unchanged": State.SUCCESS,
     "reverted": State.FAILURE,
     "inconclusive": State.FAILURE,
     "interrupted": State.ERROR,

@@ -16,7 +16,8 @@ from pipeline_step.errors import ConfigError, Exit, HttpError, Interrupted, NotR
 from pipeline_step.hold import HEARTBEAT, Beat, holding, record_on
 from pipeline_step.measure import measure
 from pipeline_step.model import Advance, Hold, Measurement, Phase, Promote, Revert, Rollout, Seconds, Step, Stop
-from pipeline_step.promotion import bring_over, running
+from pipeline_step.preview import digest_of
+from pipeline_step.promotion import already_running, bring_over, running
 from pipeline_step.revert import take_back
 from pipeline_step.route import each, observe, plan
 from pipeline_step.run import Event, Look, Result, Run
@@ -26,12 +27,16 @@ REASSERTIONS = 5  # times that weights which someone else set are set again befo
 
 
 def rollout(run: Run) -> Result:
-    """The command: the whole strategy, resumed where an earlier run left it."""
+    """The command: the whole strategy, resumed where an earlier run left it; nothing for what production runs."""
 
     def resumed(left: Rollout) -> Rollout:
         return resume(run.policy, left, run.clock.time())
 
     with holding(run) as beat:
+        if image := already_running(run):
+            reason = f"production runs {image} already"
+            run.tell(Event(kind="unchanged", weight=0, reason=reason))
+            return Result(outcome="unchanged", reason=reason, digest=digest_of(image), sha=run.config.pull.sha)
         return _guarded(run, resumed, run.policy.steps[0].weight, lambda begun: _follow(run, begun, beat))
 
 
