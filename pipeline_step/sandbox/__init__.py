@@ -66,7 +66,7 @@ class Sandbox:
         self._api = Api(self.registry, self.access, self._kubelet.log)
         self.requests = self._api.requests
         self._envoy = Envoy(self.directory / "envoy", gateway_port)
-        self._follower = GatewayFollower(self.store, self._envoy, self._block.gateway)
+        self._follower = GatewayFollower(self.registry, self._envoy, self._block.gateway)
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self._loop = asyncio.new_event_loop()

@@ -6,7 +6,8 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from pipeline_step.sandbox.kinds import DEPLOYMENT, POD, REPLICA_SET, SECRET, SERVICE, Kind
+from pipeline_step.sandbox import gateway_defaults
+from pipeline_step.sandbox.kinds import DEPLOYMENT, GRPC_ROUTE, HTTP_ROUTE, POD, REPLICA_SET, SECRET, SERVICE, Kind
 
 Obj = dict[str, Any]
 
@@ -114,6 +115,8 @@ _BY_KIND: dict[Kind, Callable[[Obj], None]] = {
     REPLICA_SET: _replica_set,
     SERVICE: _service,
     SECRET: _secret,
+    HTTP_ROUTE: gateway_defaults.http_route,
+    GRPC_ROUTE: gateway_defaults.grpc_route,
 }
 
 

@@ -5,29 +5,39 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pipeline_step.sandbox import mesh, services
+from pipeline_step.sandbox import gateway_routes, gateway_status, mesh, services
 from pipeline_step.sandbox.envoy import Envoy
 from pipeline_step.sandbox.kinds import (
     DESTINATION_RULE,
     ENDPOINT_SLICE,
     GATEWAY,
+    GATEWAY_API_GATEWAY,
+    GRPC_ROUTE,
+    HTTP_ROUTE,
     POD,
+    REFERENCE_GRANT,
     SERVICE,
     SERVICE_ENTRY,
     VIRTUAL_SERVICE,
 )
+from pipeline_step.sandbox.registry import Registry
 from pipeline_step.sandbox.store import Event, Store
 
 Obj = dict[str, Any]
 DEBOUNCE = 0.02
-_FOLLOWED = (SERVICE, ENDPOINT_SLICE, VIRTUAL_SERVICE, GATEWAY, DESTINATION_RULE, SERVICE_ENTRY)
+_MESH = (SERVICE, ENDPOINT_SLICE, VIRTUAL_SERVICE, GATEWAY, DESTINATION_RULE, SERVICE_ENTRY)
+_FOLLOWED = (*_MESH, GATEWAY_API_GATEWAY, HTTP_ROUTE, GRPC_ROUTE, REFERENCE_GRANT)
 
 
 class GatewayFollower:
-    """`run` follows the store; `shown` is the store's version that Envoy has been brought to."""
+    """`run` follows the store; `shown` is the store's version that Envoy has been brought to.
 
-    def __init__(self, store: Store, envoy: Envoy, gateway_address: str) -> None:
-        self._store = store
+    Once Envoy has taken them, Gateway API routes are told so in their status.
+    """
+
+    def __init__(self, registry: Registry, envoy: Envoy, gateway_address: str) -> None:
+        self._registry = registry
+        self._store = registry.store
         self._envoy = envoy
         self._address = gateway_address
         self.shown = 0
@@ -55,6 +65,8 @@ class GatewayFollower:
                 dirty.clear()
                 found, version = topology(self._store)
                 await self._envoy.apply(mesh.resources(found, self._address))
+                if found.gateway_api:
+                    gateway_status.write(self._registry, found.gateway_api)
                 self.shown = version
         finally:
             stop()
@@ -76,6 +88,16 @@ def topology(store: Store) -> tuple[mesh.Topology, int]:
             gateways=store.list(GATEWAY),
             destination_rules=store.list(DESTINATION_RULE),
             service_entries=store.list(SERVICE_ENTRY),
+            gateway_api=gateway_routes.GatewayApi(
+                gateways=store.list(GATEWAY_API_GATEWAY),
+                routes=[*store.list(HTTP_ROUTE), *store.list(GRPC_ROUTE)],
+                grants=store.list(REFERENCE_GRANT),
+                services={
+                    (s["metadata"]["namespace"], s["metadata"]["name"]): [int(p["port"]) for p in s["spec"]["ports"]]
+                    for s in found
+                    if s["spec"].get("ports")
+                },
+            ),
         )
         return made, store.version
 

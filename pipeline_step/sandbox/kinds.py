@@ -83,6 +83,11 @@ GATEWAY = _custom("networking.istio.io", ISTIO, "Gateway", "gateways", "gw")
 DESTINATION_RULE = _custom("networking.istio.io", ISTIO, "DestinationRule", "destinationrules", "dr")
 SERVICE_ENTRY = _custom("networking.istio.io", ISTIO, "ServiceEntry", "serviceentries", "se")
 HTTP_ROUTE = _custom("gateway.networking.k8s.io", ("v1", "v1beta1"), "HTTPRoute", "httproutes")
+GRPC_ROUTE = _custom("gateway.networking.k8s.io", ("v1",), "GRPCRoute", "grpcroutes")
+GATEWAY_API_GATEWAY = _custom("gateway.networking.k8s.io", ("v1", "v1beta1"), "Gateway", "gateways", "gtw")
+REFERENCE_GRANT = _custom(
+    "gateway.networking.k8s.io", ("v1", "v1beta1"), "ReferenceGrant", "referencegrants", "refgrant"
+)
 
 KINDS: tuple[Kind, ...] = (
     NAMESPACE,
@@ -118,10 +123,10 @@ KINDS: tuple[Kind, ...] = (
     GATEWAY,
     DESTINATION_RULE,
     SERVICE_ENTRY,
-    _custom("gateway.networking.k8s.io", ("v1", "v1beta1"), "Gateway", "gateways", "gtw"),
+    GATEWAY_API_GATEWAY,
     HTTP_ROUTE,
-    _custom("gateway.networking.k8s.io", ("v1",), "GRPCRoute", "grpcroutes"),
-    _custom("gateway.networking.k8s.io", ("v1", "v1beta1"), "ReferenceGrant", "referencegrants", "refgrant"),
+    GRPC_ROUTE,
+    REFERENCE_GRANT,
     _custom("flagger.app", ("v1beta1",), "Canary", "canaries"),
     _custom("preview.jenkins.io", ("v1alpha1",), "Preview", "previews"),
 )

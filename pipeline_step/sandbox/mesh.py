@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_step.sandbox import http_routes
+from pipeline_step.sandbox import gateway_routes, http_routes
 from pipeline_step.sandbox.gateways import Binding, bindings
 
 Obj = dict[str, Any]
@@ -40,6 +40,7 @@ class Topology:
     gateways: list[Obj]
     destination_rules: list[Obj] = field(default_factory=list)
     service_entries: list[Obj] = field(default_factory=list)
+    gateway_api: gateway_routes.GatewayApi | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,12 @@ def resources(topology: Topology, gateway_address: str) -> Resources:
     found = bindings(topology.virtual_services, topology.gateways)
     ports = _service_ports(topology)
     listeners.update(_tcp_listeners(found, gateway_address, ports))
+    hosts = http_routes.virtual_hosts(found, topology.virtual_services, ports)
+    taken = {domain for host in hosts for domain in host["domains"]}
+    more = gateway_routes.virtual_hosts(topology.gateway_api) if topology.gateway_api else []
     return Resources(
         clusters=clusters,
-        virtual_hosts=http_routes.virtual_hosts(found, topology.virtual_services, ports),
+        virtual_hosts=hosts + [host for host in more if not taken.intersection(host["domains"])],
         listeners=listeners,
     )
 
