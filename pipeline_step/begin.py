@@ -34,6 +34,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
     if any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
         take_back(run)
         run.tell(Event(kind="superseded", weight=0, reason=f"the preview runs {digest or image} now", sha=sha))
+        seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
         left = []
 
     now = run.clock.time()
@@ -68,7 +69,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
         lowered = run.key in one.rollouts and mine.weight < one.rollouts[run.key].weight
         if not lowered and (why := freeze_in_force(run, one)):
             raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
-    change(run.target, run.clusters, admitted)
+    change(run.target, run.clusters, admitted, seen)
     kind = "resumed" if left else "shifted"
     run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url))
     return mine

@@ -115,9 +115,15 @@ def _shares(rollouts: Rollouts) -> dict[Backend, int]:
     return {rollout.preview: rollout.weight for rollout in rollouts.values()}
 
 
-def change(target: Target, clusters: Mapping[str, Cluster], update: Update) -> dict[str, Seen]:
-    """Bring every cluster's route to what `update` says, side by side; raises the first error after all are done."""
-    return each(clusters, lambda cluster: change_one(target, cluster, update))
+def change(
+    target: Target, clusters: Mapping[str, Cluster], update: Update, seen: Mapping[str, Seen] | None = None
+) -> dict[str, Seen]:
+    """Bring every cluster's route to what `update` says, side by side; raises the first error after all are done.
+
+    `seen` is what was read before, by context, to save the reads; the writes are guarded all the same.
+    """
+    before = {clusters[context]: one for context, one in (seen or {}).items()}
+    return each(clusters, lambda cluster: change_one(target, cluster, update, before.get(cluster)))
 
 
 def change_one(target: Target, cluster: Cluster, update: Update, seen: Seen | None = None) -> Seen:
