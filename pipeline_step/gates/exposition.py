@@ -44,8 +44,8 @@ class Metrics:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that samples of these metrics have; a counter may be given without its `_total`."""
-        return (self.requests, f"{self.requests}_total", f"{self.histogram}_bucket", START)
+        """The names that samples of these metrics have."""
+        return (self.requests, f"{self.histogram}_bucket", START)
 
     @property
     def per_second(self) -> float:
@@ -99,11 +99,7 @@ def requests(samples: Iterable[Sample], metrics: Metrics, side: Mapping[str, str
 
     Raises ConfigError where the series have no label with the status.
     """
-    counted = [
-        sample
-        for sample in samples
-        if sample.name in (metrics.requests, f"{metrics.requests}_total") and metrics.matches(sample.labels, side)
-    ]
+    counted = [sample for sample in samples if sample.name == metrics.requests and metrics.matches(sample.labels, side)]
     if not counted:
         return None
     label = metrics.status_label or next((name for name in STATUS_LABELS if name in counted[0].labels), "")

@@ -96,6 +96,6 @@ def _scraped(answers: pods.Answers, metrics: exposition.Metrics, where: str) -> 
         except ValueError as error:
             failures.append(f"{pod} answered at {where} with something {error}")
             continue
-        if not any(sample.name in metrics.names[:2] for sample in samples[pod]):
+        if not any(sample.name == metrics.requests for sample in samples[pod]):
             offered.update(exposition.counter_names(text))
     return Scraped(samples, answers.pods, tuple(failures), tuple(sorted(offered)))

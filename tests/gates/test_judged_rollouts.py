@@ -1,0 +1,115 @@
+"""Whole rollouts in the sandbox, judged by `compare` on requests that a real Envoy splits."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline_step.sandbox import Sandbox
+from tests.scenarios.bed import Api, Bed
+from tests.scenarios.conftest import GATEWAY
+from tests.scenarios.world import World, make
+
+pytestmark = pytest.mark.sandbox
+
+SHOP_GATE = {"errors": {"max_increase": "2pp"}, "latency": {"slower_than": "500ms", "max_increase": "5pp"}}
+
+
+@pytest.fixture(scope="module")
+def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    with Sandbox() as sandbox:
+        api = Api(sandbox.kubeconfig, tmp_path_factory.mktemp("bed"))
+        api.create(GATEWAY, "istio-system")
+        yield Bed(
+            name="sandbox",
+            kubeconfig=sandbox.kubeconfig,
+            api=api,
+            gateway=("127.0.0.1", int(sandbox.gateway_url.rpartition(":")[2])),
+            stats_url=sandbox.envoy_admin_url + "/stats/prometheus",
+        )
+
+
+@pytest.fixture
+def world(bed: Bed, tmp_path: Path) -> Iterator[World]:
+    world = make(bed, tmp_path)
+    yield world
+    world.close()
+
+
+@contextmanager
+def traffic(world: World, a_second: float = 150) -> Iterator[Counter[int]]:
+    """Requests at a steady rate from four users; their statuses are counted."""
+    counts: Counter[int] = Counter()
+    ended = threading.Event()
+
+    def use() -> None:
+        with closing(http.client.HTTPConnection(*world.bed.gateway, timeout=5)) as connection:
+            while not ended.is_set():
+                connection.request("GET", "/", headers={"Host": world.host})
+                answer = connection.getresponse()
+                answer.read()
+                counts[answer.status] += 1
+                time.sleep(4 / a_second)
+
+    users = [threading.Thread(target=use) for _ in range(4)]
+    for user in users:
+        user.start()
+    try:
+        yield counts
+    finally:
+        ended.set()
+        for user in users:
+            user.join()
+
+
+def sources(world: World) -> dict[str, Any]:
+    return {
+        "pods": {"scrape": {}},
+        "proxy": {"scrape": {"url": world.bed.stats_url, "preset": "envoy"}},
+    }
+
+
+@pytest.mark.parametrize("source", ["pods", "proxy"])
+def test_a_preview_that_fails_sometimes_is_reverted_and_the_reason_tells_all(world: World, source: str) -> None:
+    world.configure(
+        gates=[{"compare": {**SHOP_GATE, **sources(world)[source]}}],
+        strategy={"steps": [20], "bake": "60s", "poll": "0.5s"},
+    )
+    world.deploy(FAIL_RATE="0.2")
+    with traffic(world) as counts:
+        time.sleep(1)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 3, done.err
+    assert "compare: REVERT after" in done.result["reason"]
+    assert "failed (" in done.result["reason"]
+    assert world.weight() == 0
+    assert counts[500] <= 30
+    assert counts[200] > 100
+
+
+def test_a_slow_preview_is_reverted(world: World) -> None:
+    world.configure(gates=[{"compare": SHOP_GATE}], strategy={"steps": [20], "bake": "60s", "poll": "0.5s"})
+    world.deploy(SLOW_RATE="0.5", SLOW_SECONDS="0.6")
+    with traffic(world):
+        time.sleep(1)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 3, done.err
+    assert "slower than 500 ms" in done.result["reason"]
+
+
+def test_a_good_preview_is_promoted_once_that_is_proven(world: World) -> None:
+    world.configure(gates=[{"compare": SHOP_GATE}], strategy={"steps": [20, 50], "bake": "1s", "poll": "0.5s"})
+    world.deploy()
+    with traffic(world) as counts:
+        time.sleep(1)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 0, done.err
+    assert set(counts) == {200}
