@@ -97,5 +97,8 @@ def asked_wait(response: Response) -> tuple[bool, float | None]:
         reset = headers.get("x-ratelimit-reset", headers.get("ratelimit-reset", "")).strip()
         if reset.isascii() and reset.isdigit():
             asked = float(reset) - now if float(reset) > 1e9 else float(reset)
+    if asked is None and response.status in (403, 429) and "rate limit" in server_message(response).lower():
+        # GitHub's secondary limits name no time; its documentation asks for a minute at least.
+        asked = 60.0
     limited = response.status == 429 or (response.status == 403 and (used_up or asked is not None))
     return limited, None if asked is None else max(0.0, asked)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_step.access import Freeze, Grant, Rules, check, not_owned, pinned, read_base, same_name, still_pinned
@@ -204,7 +204,7 @@ def test_attack_an_error_in_a_check_never_allows(bed: Bed, where: str, answer: A
     rules = Rules(teams=("operators",), codeowners=True)
     assert bed.ask("maria", "/shift 5", rules).by == "maria"
     bed.break_route(where, lambda request: answer)
-    with pytest.raises(Refused, match="refused, since it can.t be checked|tells no changed files"):
+    with pytest.raises(Refused, match=r"refused, since it can.t be checked|tells no changed files"):
         bed.ask("maria", "/shift 5", rules)
 
 
@@ -323,6 +323,7 @@ def pull_at(head: str, **more: Any) -> PullRequest:
     return PullRequest(number=5, head=head, open=True, from_fork=False, labels=(), **{**fields, **more})
 
 
+@settings(deadline=None)
 @given(st.text("0123456789abcdef", min_size=40, max_size=40), st.text("0123456789abcdef", min_size=40, max_size=40))
 def test_only_the_head_is_ever_pinned(head: str, deployed: str) -> None:
     for verb in (Verb.SHIFT, Verb.ROLLOUT, Verb.PROMOTE, Verb.RESUME, Verb.SKIP):
@@ -334,6 +335,7 @@ def test_only_the_head_is_ever_pinned(head: str, deployed: str) -> None:
             pinned(command, pull_at(head), deployed)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789abcdef", min_size=40, max_size=40), st.integers(0, 40))
 def test_a_named_commit_needs_seven_digits(head: str, digits: int) -> None:
     command = Command(verb=Verb.SHIFT, weight=5, sha=head[:digits])
@@ -375,6 +377,7 @@ def test_owners_that_cannot_be_judged_refuse(text: str) -> None:
         not_owned(text, ("x",), "maria", lambda team: True)
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.text(min_size=1)))
 def test_any_owners_file_gives_an_answer_or_a_refusal(text: str, files: list[str]) -> None:
     try:

@@ -297,7 +297,7 @@ words = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.text() | st.lists(words, max_size=40).map("".join))
 @example("`" * 3000)
 @example("[" * 3000)
@@ -319,12 +319,14 @@ def test_any_text_can_be_read(body: str) -> None:
         assert command.override in body
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["```", "~~~", "````"]))
 def test_nothing_inside_a_fence_is_a_command(body: str, fence: str) -> None:
     inside = body.replace("`", "").replace("~", "")
     assert parse(f"{fence}\n/shift 5\n{inside}\n/promote\n{fence}") == ()
 
 
+@settings(deadline=None)
 @given(st.text().filter(lambda text: text.strip()))
 def test_nothing_quoted_is_a_command(body: str) -> None:
     quoted = "\n".join(f"> {line}" for line in ["/shift 5", *re.split(r"[\r\n]", body), "/promote"])

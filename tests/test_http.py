@@ -5,17 +5,22 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import shutil
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_step.answer import Response, asked_wait, server_message
@@ -63,8 +68,9 @@ class QuietServer(ThreadingHTTPServer):
 class serving:  # noqa: N801
     """A server on a free port of loopback that follows a script while the block lasts."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, certificate: Path | None = None) -> None:
         self.script = script
+        self.certificate = certificate
 
     def __enter__(self) -> Script:
         script = self.script
@@ -95,9 +101,14 @@ class serving:  # noqa: N801
                 pass
 
         self.server = QuietServer(("127.0.0.1", 0), Handler)
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate, self.certificate.with_name("key.pem"))
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
-        script.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        scheme = "https" if self.certificate else "http"
+        script.url = f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
         return script
 
     def __exit__(self, *args: object) -> None:
@@ -244,6 +255,14 @@ def test_githubs_reset_is_waited_for(server: Script) -> None:
     assert 9 <= times.slept[0] <= 13
 
 
+def test_githubs_secondary_limit_is_waited_for_a_minute(server: Script) -> None:
+    http, times = fake_time_http(patience=70)
+    message = b'{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'
+    server.answers = [(403, {}, message), ok()]
+    http.request("POST", server.url, json={})
+    assert times.slept == [60]
+
+
 def test_a_wait_past_the_patience_fails_at_once_and_says_so(server: Script) -> None:
     http, times = fake_time_http(patience=5)
     server.answers = [(429, {"Retry-After": "3600"}, b"")]
@@ -377,6 +396,33 @@ def test_a_missing_ca_bundle_is_one_sentence(monkeypatch: pytest.MonkeyPatch) ->
         Http(patience=0).get("https://127.0.0.1:1/")
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that is its own authority, with its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: no certificate can be made")
+    place = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", "ca.pem", "-keyout", "key.pem"]
+    subprocess.run(command, cwd=place, check=True, capture_output=True, timeout=60)
+    return place / "ca.pem"
+
+
+def test_a_private_ca_comes_from_the_environment(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Script(), certificate) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert Http().get(server.url).status == 200
+
+
+def test_an_unknown_ca_says_what_to_set(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Script(), certificate) as server:
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(HttpError, match=r"TLS failed \(.*certificate.*\); for a private CA set REQUESTS_CA_BUNDLE"):
+            Http().get(server.url)
+        assert server.seen == []
+
+
 def test_a_user_and_password_in_the_url_become_a_header_and_are_never_shown(server: Script) -> None:
     address = server.url.replace("http://", "http://ann:pa%40ss@")
     server.answers = [(401, {}, b"")]
@@ -497,6 +543,7 @@ def test_the_password_inside_a_basic_header_is_masked() -> None:
     assert http.redaction.redact(f"{pair} s3cr3t-word ann@example.com") == "*** *** ann@example.com"
 
 
+@settings(deadline=None)
 @given(st.text(min_size=4), st.text(), st.text())
 def test_no_secret_survives_redaction(secret: str, before: str, after: str) -> None:
     secret = secret.strip()
@@ -505,11 +552,13 @@ def test_no_secret_survives_redaction(secret: str, before: str, after: str) -> N
     assert secret not in Redaction([secret]).redact(before + secret + after) or secret in f"{before}***{after}"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_can_be_shown_as_a_url(text: str) -> None:
     assert len(shown(text)) <= 300
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200)
     | st.recursive(
@@ -523,6 +572,7 @@ def test_any_error_body_gives_one_short_line(body: bytes) -> None:
     assert text.isprintable()
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["retry-after", "x-ratelimit-reset", "ratelimit-reset", "date"]), st.text(max_size=40))
 def test_any_header_of_a_rate_limit_can_be_read(name: str, value: str) -> None:
     headers = {"x-ratelimit-remaining": "0", name: value}
@@ -532,9 +582,6 @@ def test_any_header_of_a_rate_limit_can_be_read(name: str, value: str) -> None:
 
 
 def test_requests_is_not_imported_before_it_is_used() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, pipeline_step.http; print('requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_step.errors import ConfigError
@@ -122,6 +122,7 @@ def test_a_token_in_a_remote_is_never_shown() -> None:
         assert "s3cret" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(
     st.text() | st.from_regex(r"(https?|ssh)://[a-z.@:]{0,12}/[a-z/.%]{0,12}") | st.from_regex(r"git@[a-z.]+:[a-z/.]*")
 )
