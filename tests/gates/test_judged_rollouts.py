@@ -1,4 +1,4 @@
-"""Whole rollouts in the sandbox, judged by `compare` on requests that a real Envoy splits."""
+"""Whole rollouts judged by `compare` on requests that a real Envoy splits, in the sandbox and on the test-bed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from pipeline_step.sandbox import Sandbox
 from tests.scenarios.bed import Api, Bed
 from tests.scenarios.conftest import GATEWAY
 from tests.scenarios.world import World, make
-
-pytestmark = pytest.mark.sandbox
+from tests.testbed import environment, network
 
 SHOP_GATE = {"errors": {"max_increase": "2pp"}, "latency": {"slower_than": "500ms", "max_increase": "5pp"}}
 
@@ -35,6 +34,27 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
             gateway=("127.0.0.1", int(sandbox.gateway_url.rpartition(":")[2])),
             stats_url=sandbox.envoy_admin_url + "/stats/prometheus",
         )
+
+
+@pytest.fixture
+def real_world(tmp_path: Path) -> Iterator[tuple[World, str]]:
+    """A world on the real cluster, and the address of its Prometheus."""
+    if not environment.is_up():
+        pytest.skip("the test-bed is not up: `python -m tests.testbed up` as root")
+    found = environment.load()
+    with network.entered():
+        kubeconfig = Path(found.kubeconfig)
+        real = Bed(
+            name="testbed",
+            kubeconfig=kubeconfig,
+            api=Api(kubeconfig, tmp_path),
+            gateway=(found.gateway_address, found.gateway_port),
+            stats_url=found.gateway_stats_url,
+        )
+        (tmp_path / "world").mkdir()
+        world = make(real, tmp_path / "world")
+        yield world, found.prometheus_url
+        world.close()
 
 
 @pytest.fixture
@@ -77,6 +97,7 @@ def sources(world: World) -> dict[str, Any]:
     }
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("source", ["pods", "proxy"])
 def test_a_preview_that_fails_sometimes_is_reverted_and_the_reason_tells_all(world: World, source: str) -> None:
     world.configure(
@@ -95,6 +116,7 @@ def test_a_preview_that_fails_sometimes_is_reverted_and_the_reason_tells_all(wor
     assert counts[200] > 100
 
 
+@pytest.mark.sandbox
 def test_a_slow_preview_is_reverted(world: World) -> None:
     world.configure(gates=[{"compare": SHOP_GATE}], strategy={"steps": [20], "bake": "60s", "poll": "0.5s"})
     world.deploy(SLOW_RATE="0.5", SLOW_SECONDS="0.6")
@@ -105,6 +127,7 @@ def test_a_slow_preview_is_reverted(world: World) -> None:
     assert "slower than 500 ms" in done.result["reason"]
 
 
+@pytest.mark.sandbox
 def test_a_good_preview_is_promoted_once_that_is_proven(world: World) -> None:
     world.configure(gates=[{"compare": SHOP_GATE}], strategy={"steps": [20, 50], "bake": "1s", "poll": "0.5s"})
     world.deploy()
@@ -113,3 +136,21 @@ def test_a_good_preview_is_promoted_once_that_is_proven(world: World) -> None:
         done = world.step("rollout", "-o", "json")
     assert done.code == 0, done.err
     assert set(counts) == {200}
+
+
+@pytest.mark.testbed
+@pytest.mark.parametrize("source", ["pods", "proxy", "prometheus"])
+def test_on_a_real_cluster_with_istio(real_world: tuple[World, str], source: str) -> None:
+    """A preview without a sidecar: what the gateway counts is all there is, straight or through Prometheus."""
+    world, prometheus = real_world
+    kinds = {**sources(world), "prometheus": {"prometheus": {"url": prometheus, "preset": "istio"}}}
+    gate = {"errors": SHOP_GATE["errors"], **kinds[source]}
+    world.configure(gates=[{"compare": gate}], strategy={"steps": [20], "bake": "60s", "poll": "0.5s"})
+    world.deploy(FAIL_RATE="0.2")
+    with traffic(world) as counts:
+        time.sleep(2)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 3, done.err
+    assert "compare: REVERT after" in done.result["reason"]
+    assert world.weight() == 0
+    assert counts[500] <= 100
