@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,13 +13,16 @@ from pipeline_step.sandbox.store import Event, Store
 Obj = dict[str, Any]
 Key = tuple[str, ...]
 RETRY = 0.05
+LATER = 1.0
+log = logging.getLogger("pipeline_step.sandbox")
 
 
 async def run(store: Store, keys: Callable[[Event], Iterable[Key]], sync: Callable[[Key], float | None]) -> None:
     """Call `sync` for every key that a change names, and again after the seconds that it returns.
 
     `sync` looks at the present state only, so it may be called at any time; a refusal by the store (an object
-    that changed or went meanwhile) is tried again.
+    that changed or went meanwhile) is tried again. One object that cannot be dealt with is logged, and does
+    not stop the rest.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Key] = asyncio.Queue()
@@ -42,6 +46,9 @@ async def run(store: Store, keys: Callable[[Event], Iterable[Key]], sync: Callab
                 again = sync(key)
             except ApiError:
                 again = RETRY
+            except Exception:
+                log.exception("a controller failed on %s", "/".join(key))
+                again = LATER
             if again is not None:
                 loop.call_later(again, add, key)
             await asyncio.sleep(0)

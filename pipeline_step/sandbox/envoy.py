@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 START_SECONDS = 15.0
 ACCEPT_SECONDS = 2.0
 POLL = 0.01
+log = logging.getLogger("pipeline_step.sandbox")
 
 
 def binary() -> Path:
@@ -44,6 +46,7 @@ class Envoy:
         self._session: aiohttp.ClientSession | None = None
         self._written: dict[str, Obj] = {}
         self._versions: dict[str, int] = {}
+        self._refused: dict[str, str] = {}
         self.admin = ""
         self.port = 0
 
@@ -116,21 +119,27 @@ class Envoy:
         return True
 
     async def _accepted(self, name: str, stat: str) -> None:
-        """Wait until Envoy says that it runs this version, or has refused it."""
-        version = str(self._versions[name])
+        """Wait until Envoy says that it runs this version; one that it refuses is logged, as the old one stays."""
+        version, refused = f'"{self._versions[name]}"', self._refused.get(name, "0")
         try:
             async with asyncio.timeout(ACCEPT_SECONDS):
-                while await self._stat(f"{stat}.version_text") != f'"{version}"':
+                while (found := await self._stats(stat)).get("version_text") != version:
+                    self._refused[name] = found.get("update_rejected", "0")
+                    if self._refused[name] != refused:
+                        log.warning("Envoy refused a part of its %s: see %s", name, self._directory / "envoy.log")
+                        return
                     await asyncio.sleep(POLL)
-                while name == "cds" and await self._stat("cluster_manager.warming_clusters") not in ("", "0"):
+                while name == "cds" and (await self._stats("cluster_manager")).get("warming_clusters", "0") != "0":
                     await asyncio.sleep(POLL)
         except TimeoutError:
-            return
+            log.warning("Envoy did not take its %s within %g s", name, ACCEPT_SECONDS)
 
-    async def _stat(self, name: str) -> str:
-        pattern = name.replace(".", "\\.")
-        body = await self._get(f"/stats?filter=^{pattern}$")
-        return body.partition(": ")[2].strip()
+    async def _stats(self, prefix: str) -> dict[str, str]:
+        """The statistics directly below a prefix, such as `version_text`, by their last name."""
+        pattern = prefix.replace(".", "\\.")
+        body = await self._get(f"/stats?filter=^{pattern}\\.[a-z_]*$")
+        pairs = (line.partition(": ") for line in body.splitlines())
+        return {name.rpartition(".")[2]: value.strip() for name, _, value in pairs}
 
     async def _get(self, path: str) -> str:
         assert self._session is not None

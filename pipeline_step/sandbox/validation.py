@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from pipeline_step.sandbox import refusals
+from pipeline_step.sandbox import refusals, schemas
 from pipeline_step.sandbox.kinds import DEPLOYMENT, LEASE, NAMESPACE, POD, REPLICA_SET, SERVICE, Kind
 
 Obj = dict[str, Any]
@@ -141,6 +141,7 @@ def check(kind: Kind, obj: Obj, old: Obj | None) -> None:
         found += _service(obj, old)
     if kind is LEASE:
         _lease(obj)
+    found += schemas.check(kind, obj)
     if found:
         raise refusals.invalid(kind, meta["name"], *found)
 

@@ -97,6 +97,27 @@ def test_a_custom_kind_must_name_itself(client: Client, namespace: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("http", "message"),
+    [
+        ([{"route": [{"weight": 1}]}], "spec.http[0].route[0].destination: Required value"),
+        (
+            [{"route": [{"destination": {"host": "a"}, "weight": "1"}]}],
+            'spec.http[0].route[0].weight: Invalid value: "string": spec.http[0].route[0].weight in body must be '
+            'of type integer: "string"',
+        ),
+        ({}, 'spec.http: Invalid value: "object": spec.http in body must be of type array: "object"'),
+    ],
+)
+def test_a_route_of_the_wrong_shape_is_refused_with_its_field(
+    client: Client, namespace: str, http: Any, message: str
+) -> None:
+    body = {**route("x"), "spec": {"http": http}}
+    code, status = client.send("POST", virtual_services(namespace), body)
+    assert (code, status["reason"]) == (422, "Invalid")
+    assert message in status["message"]
+
+
 def test_a_replace_from_an_old_version_is_a_conflict(client: Client, namespace: str) -> None:
     path = f"{virtual_services(namespace)}/x"
     first = client.create(virtual_services(namespace), route("x", "a"))

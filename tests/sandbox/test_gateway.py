@@ -199,14 +199,18 @@ def test_a_mirror_copies_requests_and_its_answers_are_not_seen(
     eventually(lambda: 'http_requests_total{code="500",method="GET"} 10' in requests.get(path, timeout=5).text)
 
 
-def test_a_pod_that_fails_shows_in_the_statistics_by_istiods_names(
-    sandbox: Sandbox, client: Client, namespace: str, deploy: Callable[..., Obj]
+def test_answers_are_counted_by_istiods_names_also_when_pods_change(
+    sandbox: Sandbox, client: Client, namespace: str, deploy: Callable[..., Obj], eventually: Callable[..., Any]
 ) -> None:
     deploy("stable", "croc:1")
     deploy("preview", "croc:2", FAIL_RATE="1")
     put(client, namespace, to(namespace, stable=50, preview=50))
     sandbox.settle()
-    codes = Counter(ask(sandbox, namespace).status_code for _ in range(60))
+    codes = Counter(ask(sandbox, namespace).status_code for _ in range(30))
+    scale = f"/apis/apps/v1/namespaces/{namespace}/deployments/stable/scale"
+    client.send("PATCH", scale, {"spec": {"replicas": 2}}, "application/merge-patch+json")
+    eventually(lambda: client.get(scale)["status"]["replicas"] == 2)
+    codes += Counter(ask(sandbox, namespace).status_code for _ in range(30))
     text = requests.get(f"{sandbox.envoy_admin_url}/stats/prometheus", timeout=5).text
     for name, code in (("stable", 200), ("preview", 500)):
         cluster = re.escape(f"outbound|80||{name}.{namespace}.svc.cluster.local")
@@ -242,6 +246,26 @@ def test_a_service_answers_on_its_own_address(
     time.sleep(0.1)
     with pytest.raises(OSError):
         socket.create_connection((address, 80), timeout=0.5).close()
+
+
+def test_routes_that_envoy_refuses_leave_the_old_ones_in_force(
+    sandbox: Sandbox,
+    client: Client,
+    namespace: str,
+    deploy: Callable[..., Obj],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    deploy("stable")
+    put(client, namespace, to(namespace, stable=100))
+    sandbox.settle()
+    put(client, namespace, {**to(namespace, stable=100), "match": [{"uri": {"regex": "(("}}]})
+    sandbox.settle()
+    assert ask(sandbox, namespace).status_code == 200
+    assert "Envoy refused a part of its rds" in caplog.text
+    put(client, namespace, {**to(namespace, stable=100), "match": [{"uri": {"prefix": "/only"}}]})
+    sandbox.settle()
+    assert (ask(sandbox, namespace, "/only").status_code, ask(sandbox, namespace).status_code) == (404, 404)
+    assert ask(sandbox, namespace, "/only").text == "not found\n"
 
 
 def test_the_gateway_listens_on_loopback_only(sandbox: Sandbox) -> None:
