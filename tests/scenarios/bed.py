@@ -150,9 +150,9 @@ class Bed:
         name = re.escape(f"||{service}.{namespace}.svc.cluster.local")
         found: Counter[int] = Counter()
         for line in text.splitlines():
-            if line.startswith("envoy_cluster_upstream_rq{") and re.search(name + '[;"]', line):
-                if code := re.search(r'response_code="(\d+)"', line):
-                    found[int(code[1])] += int(float(line.rpartition(" ")[2]))
+            code = re.search(r'response_code="(\d+)"', line)
+            if code and line.startswith("envoy_cluster_upstream_rq{") and re.search(name + '[;"]', line):
+                found[int(code[1])] += int(float(line.rpartition(" ")[2]))
         return found
 
     @contextmanager

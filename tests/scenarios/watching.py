@@ -23,7 +23,7 @@ class Change:
 
 
 class History:
-    """Every change of some (kind, namespace) pairs since this was made; the server keeps it, and is asked at the end."""
+    """Every change of some (kind, namespace) pairs since this was made, as the server kept it."""
 
     def __init__(self, api: Api, *places: tuple[str, str]) -> None:
         self._api = api
