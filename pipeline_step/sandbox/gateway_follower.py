@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from pipeline_step.sandbox import gateway_routes, gateway_status, mesh, services
+from pipeline_step.sandbox.controller import LATER, log
 from pipeline_step.sandbox.envoy import Envoy
 from pipeline_step.sandbox.kinds import (
     DESTINATION_RULE,
@@ -30,7 +31,7 @@ _FOLLOWED = (*_MESH, GATEWAY_API_GATEWAY, HTTP_ROUTE, GRPC_ROUTE, REFERENCE_GRAN
 
 
 class GatewayFollower:
-    """`run` follows the store; `shown` is the store's version that Envoy has been brought to.
+    """`run` follows the store; `shown` tells how far Envoy has been brought.
 
     Once Envoy has taken them, Gateway API routes are told so in their status.
     """
@@ -40,7 +41,14 @@ class GatewayFollower:
         self._store = registry.store
         self._envoy = envoy
         self._address = gateway_address
-        self.shown = 0
+        self._wanted = 1
+        self._applied = 0
+
+    @property
+    def shown(self) -> int:
+        """The store's version that Envoy has been brought to."""
+        with self._store.lock:
+            return self._store.version if self._wanted <= self._applied else self._applied
 
     async def run(self) -> None:
         """Apply what is stored now, then again after each burst of changes."""
@@ -50,26 +58,29 @@ class GatewayFollower:
 
         def hear(event: Event) -> None:
             if event.kind in _FOLLOWED:
+                self._wanted = event.version
                 loop.call_soon_threadsafe(dirty.set)
 
         stop = self._store.subscribe(hear)
         try:
             while True:
-                try:
-                    async with asyncio.timeout(DEBOUNCE):
-                        await dirty.wait()
-                except TimeoutError:
-                    self.shown = self._store.version if not dirty.is_set() else self.shown
-                    continue
+                await dirty.wait()
                 await asyncio.sleep(DEBOUNCE)
                 dirty.clear()
-                found, version = topology(self._store)
-                await self._envoy.apply(mesh.resources(found, self._address))
-                if found.gateway_api:
-                    gateway_status.write(self._registry, found.gateway_api)
-                self.shown = version
+                try:
+                    await self._follow()
+                except Exception:
+                    log.exception("the gateway keeps its routes: the stored objects cannot be followed")
+                    loop.call_later(LATER, dirty.set)
         finally:
             stop()
+
+    async def _follow(self) -> None:
+        found, version = topology(self._store)
+        await self._envoy.apply(mesh.resources(found, self._address))
+        if found.gateway_api:
+            gateway_status.write(self._registry, found.gateway_api)
+        self._applied = version
 
 
 def topology(store: Store) -> tuple[mesh.Topology, int]:
