@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline_step.decide import crowded
 from pipeline_step.errors import HttpError, NotReady, Refused
 from pipeline_step.freezes import frozen
+from pipeline_step.hold import Beat
 from pipeline_step.model import Rollout
 from pipeline_step.promotion import running
+from pipeline_step.propagation import prepare
 from pipeline_step.record import Rollouts
+from pipeline_step.requirements import require
 from pipeline_step.revert import take_back
-from pipeline_step.route import Seen, change, each, observe
+from pipeline_step.route import Seen, change, each, observe, shares
 from pipeline_step.run import Event, Run
+from pipeline_step.traffic import ROUTERS
 
 
-def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollout:
+def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Beat) -> Rollout:
     """Check what has to be true before a request may reach the preview, and record the rollout in every cluster.
 
     What an earlier run of the same image left goes on as `resumed` says; of another image, its traffic goes home
@@ -29,12 +33,12 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
     image, digest, deployed = found.pop()
     sha = _pinned_sha(run, deployed)
     url = next(iter(run.clusters.values())).address(run.preview)
-    seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
+    seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
     left = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]
     if any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
         take_back(run)
         run.tell(Event(kind="superseded", weight=0, reason=f"the preview runs {digest or image} now", sha=sha))
-        seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
+        seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
         left = []
 
     now = run.clock.time()
@@ -69,10 +73,29 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int) -> Rollo
         lowered = run.key in one.rollouts and mine.weight < one.rollouts[run.key].weight
         if not lowered and (why := freeze_in_force(run, one)):
             raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
+    if mine.weight:
+        _require(run, seen, mine.weight)
+        seen = prepare(run, seen, mine, beat)
     change(run.target, run.clusters, admitted, seen)
     kind = "resumed" if left else "shifted"
     run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url))
     return mine
+
+
+def _require(run: Run, seen: Mapping[str, Seen], weight: int) -> None:
+    """What the route needs is there, and it can give every weight that this rollout may come to.
+
+    Raises `Refused` before the first write.
+    """
+    each(run.clusters, lambda cluster: require(run.target, cluster, seen[cluster.context], [run.preview]))
+    weights = [weight, *(step.weight for step in run.policy.steps if step.weight > weight)]
+    for one in seen.values():
+        others = {preview: share for preview, share in shares(one.rollouts).items() if preview != run.preview}
+        for asked in weights:
+            if trouble := ROUTERS[run.target.router].unreachable(
+                run.target, one.objects, {**others, run.preview: asked}
+            ):
+                raise Refused(trouble)
 
 
 def freeze_in_force(run: Run, seen: Seen) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_step.errors import ClusterError, ConfigError, NotFound, TrafficUnknown
+from pipeline_step.errors import ClusterError, ConfigError, NotFound, NotReady, TrafficUnknown
 from pipeline_step.model import Phase
 from pipeline_step.promotion import undo, without
-from pipeline_step.route import change_one, each, observe, plan
+from pipeline_step.route import Seen, change_one, each, observe, plan
 from pipeline_step.run import Event, Result, Run
+from pipeline_step.traffic import ROUTERS
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -39,7 +40,7 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
     had = False
     while True:
         try:
-            seen = observe(run.target, cluster)
+            seen = observe(run.target, cluster, [run.preview])
             rollout = seen.rollouts.get(run.key)
             if only_own and rollout is not None and rollout.run != run.config.run:
                 return had
@@ -47,9 +48,11 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
             if rollout is not None and rollout.phase is Phase.PROMOTING and rollout.previous:
                 undo(run.config, run.clusters, rollout.previous)
             change_one(run.target, cluster, lambda rollouts: without(rollouts, run.key), seen)
-            seen = observe(run.target, cluster)
-            if run.key not in seen.rollouts and not plan(run.target, seen, seen.rollouts):
+            waiting = _unconfirmed(run, observe(run.target, cluster, [run.preview]), had)
+            if not waiting:
                 return had
+            if run.clock.time() >= until:
+                raise TrafficUnknown(f"it can't be confirmed that production has all requests again ({waiting})")
         except NotFound:
             return had
         except ConfigError as error:
@@ -64,3 +67,13 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
                     "run `pipeline-step revert` or `guard` when the API answers"
                 ) from error
         run.clock.sleep(PAUSE)
+
+
+def _unconfirmed(run: Run, seen: Seen, had: bool) -> str:
+    """Why the preview may still get requests, in words; "" where it gets none, or never had any."""
+    if run.key in seen.rollouts or plan(run.target, seen, seen.rollouts):
+        return "the route is not what it was, although it was set so: something else changes it"
+    try:
+        return ROUTERS[run.target.router].settled(run.target, seen.objects) if had else ""
+    except NotReady:  # the data plane has seen the route, and refuses what is not ours
+        return ""

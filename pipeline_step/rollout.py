@@ -15,11 +15,24 @@ from pipeline_step.decide import advanced, next_move, resume
 from pipeline_step.errors import ConfigError, Exit, HttpError, Interrupted, NotReady, Refused, StepError, Superseded
 from pipeline_step.hold import HEARTBEAT, Beat, holding, record_on
 from pipeline_step.measure import measure
-from pipeline_step.model import Advance, Hold, Measurement, Phase, Promote, Revert, Rollout, Seconds, Step, Stop
+from pipeline_step.model import (
+    Advance,
+    Decision,
+    Hold,
+    Measurement,
+    Phase,
+    Promote,
+    Revert,
+    Rollout,
+    Seconds,
+    Step,
+    Stop,
+)
 from pipeline_step.preview import digest_of
 from pipeline_step.promotion import already_running, bring_over, running
+from pipeline_step.propagation import PAUSE, Watch, make_room, unsettled
 from pipeline_step.revert import take_back
-from pipeline_step.route import each, observe, plan
+from pipeline_step.route import Seen, drifted, each, observe, plan
 from pipeline_step.run import Event, Look, Result, Run
 from pipeline_step.settings import seconds
 
@@ -37,7 +50,7 @@ def rollout(run: Run) -> Result:
             reason = f"production runs {image} already"
             run.tell(Event(kind="unchanged", weight=0, reason=reason))
             return Result(outcome="unchanged", reason=reason, digest=digest_of(image), sha=run.config.pull.sha)
-        return _guarded(run, resumed, run.policy.steps[0].weight, lambda begun: _follow(run, begun, beat))
+        return _guarded(run, resumed, run.policy.steps[0].weight, beat, lambda begun: _follow(run, begun, beat))
 
 
 def shift(run: Run, weight: int) -> Result:
@@ -52,13 +65,13 @@ def shift(run: Run, weight: int) -> Result:
         return dataclasses.replace(begun, phase=Phase.BAKING, deadline=now + policy.deadline)
 
     with holding(one_step) as beat:
-        return _guarded(one_step, moved, weight, lambda begun: _follow(one_step, begun, beat))
+        return _guarded(one_step, moved, weight, beat, lambda begun: _follow(one_step, begun, beat))
 
 
 def promote(run: Run) -> Result:
     """The command: finish now. What the preview runs at this moment becomes production."""
     with holding(run) as beat:
-        return _guarded(run, lambda left: left, 0, lambda begun: bring_over(run, begun, beat))
+        return _guarded(run, lambda left: left, 0, beat, lambda begun: bring_over(run, begun, beat))
 
 
 def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
@@ -66,37 +79,46 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
     counters = rollout.counters
     recorded = run.clock.time()
     reasserted = 0
+    watch = Watch(recorded)
     while True:
         beat()
-        rollout, drifted, freeze = _observe(run)
-        if drifted:
+        rollout, seen = _observe(run)
+        waiting = unsettled(run, seen)
+        if any(drifted(run.target, one) for one in seen.values()):
             reasserted += 1
             if reasserted > REASSERTIONS:
                 reason = f"something else sets the route's weights again and again ({REASSERTIONS} times)"
                 return _end(run, rollout, Revert(reason), ())
             record_on(run, lambda recorded: recorded)
+            watch.written(run.clock.time())
             run.tell(Event(kind="reasserted", weight=rollout.weight, reason="someone else had set other weights"))
+        elif any(plan(run.target, one, one.rollouts) for one in seen.values()):
+            record_on(run, lambda recorded: recorded)
         if rollout.phase is Phase.PROMOTING:
             return bring_over(run, rollout, beat)
         if changed := _changed(run, rollout):
             return _end(run, rollout, Revert(changed), ())
+        watch.late(waiting, run.clock.time())
 
         measurements = measure(run, rollout, counters)
         counters = {m.gate: m.counters for m in measurements if m.counters}
         rollout = dataclasses.replace(rollout, counters=counters)
         move = next_move(run.policy, rollout, measurements, run.clock.time())
         if isinstance(move, Advance | Promote):
+            freeze = next((why for one in seen.values() if (why := freeze_in_force(run, one))), "")
             move = Hold(freeze) if freeze else _still_reviewed(run, rollout, move)
+        move = _postponed(run, rollout, move, seen, waiting)
         run.show(Look(rollout=rollout, measurements=measurements, decision=move))
         match move:
             case Hold():
                 if counters and run.clock.time() - recorded >= HEARTBEAT:
                     _keep(run, counters)
                     recorded = run.clock.time()
-                run.clock.sleep(seconds(run.config.file.strategy.poll))
+                run.clock.sleep(PAUSE if waiting else seconds(run.config.file.strategy.poll))
             case Advance():
                 _advance(run, move, measurements)
                 recorded = run.clock.time()
+                watch.written(recorded)
             case Promote():
                 return bring_over(run, rollout, beat)
             case Stop() | Revert():
@@ -120,22 +142,28 @@ def _advance(run: Run, move: Advance, measurements: Sequence[Measurement]) -> No
         run.tell(Event(kind="shifted", weight=rollout.weight, reason=move.reason, measurements=measurements))
 
 
+def _postponed(run: Run, rollout: Rollout, move: Decision, seen: Mapping[str, Seen], waiting: str) -> Decision:
+    """Nothing goes on before the data plane follows this step, nor up before there is room for the next."""
+    if isinstance(move, Hold | Revert):
+        return move
+    if isinstance(move, Advance) and not waiting:
+        waiting = make_room(run, seen, advanced(run.policy, rollout, move.step, run.clock.time()))
+    return Hold(waiting) if waiting else move
+
+
 def _keep(run: Run, counters: Mapping[str, Mapping[str, Any]]) -> None:
     """Record what the gates have counted, for a run that has to go on from here."""
     record_on(run, lambda recorded: dataclasses.replace(recorded, counters=counters))
 
 
-def _observe(run: Run) -> tuple[Rollout, bool, str]:
-    """This run's rollout as the cluster furthest behind has it, whether any weights drifted, and a freeze in force."""
+def _observe(run: Run) -> tuple[Rollout, Mapping[str, Seen]]:
+    """This run's rollout as the cluster furthest behind has it, and what was seen in each."""
     seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
     rollouts = [one.rollouts.get(run.key) for one in seen.values()]
     mine = [rollout for rollout in rollouts if rollout is not None and rollout.run == run.config.run]
     if len(mine) < len(rollouts):
         raise Superseded("the rollout was ended by someone else, or the route was replaced without its record")
-    behind = min(mine, key=lambda rollout: rollout.step)
-    drifted = any(plan(run.target, one, one.rollouts) for one in seen.values())
-    freeze = next((why for one in seen.values() if (why := freeze_in_force(run, one))), "")
-    return behind, drifted, freeze
+    return min(mine, key=lambda rollout: rollout.step), seen
 
 
 def _changed(run: Run, rollout: Rollout) -> str:
@@ -185,11 +213,13 @@ def _end(run: Run, rollout: Rollout, move: Stop | Revert, measurements: Sequence
     )
 
 
-def _guarded(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, then: Callable[[Rollout], Result]) -> Result:
+def _guarded(
+    run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Beat, then: Callable[[Rollout], Result]
+) -> Result:
     """Begin, and go on; whatever ends it early takes the traffic back first. A refusal to begin changes nothing."""
     begun = False
     try:
-        rollout = begin(run, resumed, weight)
+        rollout = begin(run, resumed, weight, beat)
         begun = True
         return then(rollout)
     except BaseException as error:

@@ -81,9 +81,18 @@ def plan(target: Target, seen: Seen, rollouts: Rollouts) -> list[Change]:
         Put(change.ref, record.write(change.object, rollouts))
         if isinstance(change, Put) and change.ref == routed
         else change
-        for change in router.plan(target, seen.objects, _shares(rollouts))
+        for change in router.plan(target, seen.objects, shares(rollouts))
     ]
     return [change for change in changes if isinstance(change, Delete) or change.object != seen.objects.get(change.ref)]
+
+
+def drifted(target: Target, seen: Seen) -> bool:
+    """Pure: whether someone else changed the route from what its record says.
+
+    What a router keeps up besides, such as pods that came and went, is no drift.
+    """
+    routed = ROUTERS[target.router].routed(target, seen.objects)
+    return any(change.ref == routed for change in plan(target, seen, seen.rollouts))
 
 
 def check(target: Target, seen: Seen, rollouts: Rollouts) -> None:
@@ -108,10 +117,11 @@ def check(target: Target, seen: Seen, rollouts: Rollouts) -> None:
 
 def unreachable(target: Target, seen: Seen, rollouts: Rollouts) -> str:
     """Pure: why the route can't give these weights, and which are near; "" where it can."""
-    return ROUTERS[target.router].unreachable(target, seen.objects, _shares(rollouts))
+    return ROUTERS[target.router].unreachable(target, seen.objects, shares(rollouts))
 
 
-def _shares(rollouts: Rollouts) -> dict[Backend, int]:
+def shares(rollouts: Rollouts) -> dict[Backend, int]:
+    """The percentage of each preview that has a record."""
     return {rollout.preview: rollout.weight for rollout in rollouts.values()}
 
 

@@ -1,0 +1,76 @@
+"""Between the write and the requests: the capacity that a weight takes, and whether the data plane follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from pipeline_step.errors import Conflict, NotReady
+from pipeline_step.model import Put, Rollout
+from pipeline_step.route import Seen, each, observe, shares
+from pipeline_step.run import Run
+from pipeline_step.settings import seconds
+from pipeline_step.traffic import ROUTERS
+
+if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
+
+WITHIN = 60.0  # seconds that the data plane has to follow a change
+PAUSE = 0.5  # seconds between two looks at something that is waited for
+
+
+def unsettled(run: Run, seen: Mapping[str, Seen]) -> str:
+    """Why the data plane of some cluster does not follow its route yet; raises `NotReady` where it refuses to."""
+    router = ROUTERS[run.target.router]
+    return next((why for one in seen.values() if (why := router.settled(run.target, one.objects))), "")
+
+
+def make_room(run: Run, seen: Mapping[str, Seen], rollout: Rollout) -> str:
+    """Ask for the capacity that this rollout's weight takes; why it is not there yet, or "" where it is."""
+    router = ROUTERS[run.target.router]
+
+    def made(cluster: Cluster) -> str:
+        one = seen[cluster.context]
+        changes, missing = router.room(run.target, one.objects, shares({**one.rollouts, run.key: rollout}))
+        for change in changes:
+            if isinstance(change, Put):
+                try:
+                    cluster.replace(change.ref, change.object)
+                except Conflict:  # it is asked for again at the next look
+                    continue
+        return missing
+
+    return next(filter(None, each(run.clusters, made).values()), "")
+
+
+def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[], None]) -> dict[str, Seen]:
+    """Before the first write: the route as it is is followed, and there is room for the rollout's weight.
+
+    Raises `NotReady` where that takes longer than the preview may take to get ready.
+    """
+    until = run.clock.time() + seconds(run.config.file.preview.ready_within)
+    while waiting := unsettled(run, seen) or make_room(run, seen, rollout):
+        if run.clock.time() >= until:
+            raise NotReady(waiting)
+        beat()
+        run.clock.sleep(PAUSE)
+        seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
+    return seen
+
+
+class Watch:
+    """How long the data plane has not followed; `late` raises `NotReady` once that is too long."""
+
+    def __init__(self, now: float) -> None:
+        self._followed = now
+
+    def written(self, now: float) -> None:
+        """A write was made: from now on it is waited for."""
+        self._followed = now
+
+    def late(self, waiting: str, now: float) -> None:
+        """Look at the clock."""
+        if not waiting:
+            self._followed = now
+        elif now - self._followed >= WITHIN:
+            raise NotReady(f"the data plane did not follow within {WITHIN:.0f} s: {waiting}")
