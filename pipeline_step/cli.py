@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pipeline_step.invocation import conduct, configured, connected, opened
+from pipeline_step.invocation import conduct, configured, connected, leave_with, opened
 
 Command = Callable[..., None]
 
@@ -193,7 +193,7 @@ def plan(weight: int | None, **options: Any) -> None:
     """Show what a shift would change, as a diff; change nothing."""
     from pipeline_step.planning import differences
 
-    with opened(options) as run:
+    with opened(configured(options)) as run:
         wanted = run.policy.steps[0].weight if weight is None else weight
         texts = differences(run, wanted)
     if options["output"] == "json":
@@ -210,7 +210,7 @@ def doctor(**options: Any) -> None:
     """Say what is missing before the first run: API, permissions, route, gateways, both sides."""
     from pipeline_step import doctor as checks
 
-    with opened(options) as run:
+    with opened(configured(options)) as run:
         findings = checks.examine(run)
     if options["output"] == "json":
         click.echo(json.dumps([finding._asdict() for finding in findings]))
@@ -219,6 +219,21 @@ def doctor(**options: Any) -> None:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
     if not all(finding.ok for finding in findings):
         sys.exit(5)
+
+
+@cli.command()
+@click.argument("comment_id", default="")
+@click.option("--latest", is_flag=True, help="The newest comment that commands something, where no id is passed on.")
+@where
+@which
+def comment(comment_id: str, latest: bool, **options: Any) -> None:
+    """Do what the comment COMMENT_ID on the pull request asks, if its author may.
+
+    The comment is read from the provider, and the configuration from the base branch unless --config names a file.
+    """
+    from pipeline_step.conversation import answer
+
+    leave_with(options, lambda: answer(options, comment_id, latest=latest))
 
 
 @cli.command()

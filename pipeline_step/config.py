@@ -146,18 +146,21 @@ class Config:
         return chosen(self.file.promote) if self.file.promote is not None else None
 
 
-def load(flags: Flags, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read and check everything; raises `ConfigError` with file, path, value and what is valid."""
+def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None = None) -> Config:
+    """Read and check everything; raises `ConfigError` with file, path, value and what is valid.
+
+    `text` is the configuration where it was read from elsewhere than a file here.
+    """
     path = flags.file or Path(environ.get("PIPELINE_STEP_CONFIG") or DEFAULT_FILE)
-    file = parse(_read(path), str(path), _overrides(flags))
-    pull = _pull(flags, environ)
+    file = parse(_read(path) if text is None else text, str(path), _overrides(flags))
+    pull = pull_of(flags, environ)
     return Config(
         file=file,
         pull=pull,
         contexts=flags.contexts or file.contexts or ("",),
         run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
         overrides=flags.overrides,
-        provider=_provider(pull, environ),
+        provider=provider_of(pull, environ),
     )
 
 
@@ -182,7 +185,8 @@ def _overrides(flags: Flags) -> dict[str, Any]:
     return given | {key: getattr(flags, key) for key in ("bake", "deadline") if getattr(flags, key)}
 
 
-def _pull(flags: Flags, environ: Mapping[str, str]) -> Pull:
+def pull_of(flags: Flags, environ: Mapping[str, str] = os.environ) -> Pull:
+    """The pull request that flags and environment name."""
     owner, repo = environ.get("REPO_OWNER", ""), environ.get("REPO_NAME", "")
     if flags.repository:
         owner, slash, repo = flags.repository.rpartition("/")
@@ -208,7 +212,8 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _provider(pull: Pull, environ: Mapping[str, str]) -> Provider:
+def provider_of(pull: Pull, environ: Mapping[str, str] = os.environ) -> Provider:
+    """The Git provider that the environment names for the pull request's repository."""
     token = environ.get("GIT_TOKEN") or environ.get("GITHUB_TOKEN") or ""
     if not token and (file := environ.get("GIT_TOKEN_FILE")):
         token = _read(Path(file)).strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -47,6 +48,15 @@ def chosen(value: Any) -> tuple[str, Any]:
 Traffic: Any = _choice("Traffic", ROUTERS)
 GateChoice: Any = _choice("Gate", GATES)
 Promote: Any = _choice("Promote", PROMOTERS)
+
+
+class CommentRole(Enum):
+    """What somebody must be allowed in the repository, in GitHub's words."""
+
+    TRIAGE = "triage"
+    WRITE = "write"
+    MAINTAIN = "maintain"
+    ADMIN = "admin"
 
 
 class Production(Strict, frozen=True):
@@ -117,6 +127,21 @@ class Strategy(Strict, frozen=True):
             raise ValueError(f"steps start above 0; these are {weights}")
 
 
+class Comments(Strict, frozen=True):
+    """Who may command by comment: a role always, and where given also one of the users or teams, or the code's owners.
+
+    `not_author` wants someone else than the pull request's author; `branches` are the base branches that count.
+    """
+
+    role: CommentRole = CommentRole.WRITE
+    users: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    codeowners: bool = False
+    not_author: bool = False
+    forks: bool = False
+    branches: tuple[str, ...] = ()
+
+
 class File(Strict, frozen=True):
     """All of `.pipeline-step.yaml`."""
 
@@ -127,6 +152,7 @@ class File(Strict, frozen=True):
     strategy: Strategy = Strategy()
     gates: tuple[GateChoice, ...] = ()
     promote: Promote | None = None
+    comments: Comments = Comments()
     contexts: tuple[str, ...] = ()
 
 

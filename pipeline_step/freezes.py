@@ -46,15 +46,20 @@ class Manual(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def frozen(routed: Object, configured: Iterable[Freeze], overrides: Iterable[str], now: float) -> str:
-    """The freeze in force that no override names, in words; "" where there is none. `now` in seconds since 1970."""
+    """The first freeze in force that no override names, in words; "" where there is none."""
     passed = set(overrides)
-    for name, manual in read(routed).items():
-        if name not in passed:
-            return f"frozen by {manual.by} ({name}): {manual.reason}"
-    for freeze in configured:
-        if freeze.name not in passed and freeze.start.timestamp() <= now < freeze.end.timestamp():
-            return f"frozen until {freeze.end.isoformat()} ({freeze.name}): {freeze.reason}"
-    return ""
+    return next((words for name, words in in_force(routed, configured, now).items() if name not in passed), "")
+
+
+def in_force(routed: Object, configured: Iterable[Freeze], now: float) -> dict[str, str]:
+    """Every freeze in force, in words, by its name. `now` in seconds since 1970."""
+    manual = {name: f"frozen by {one.by} ({name}): {one.reason}" for name, one in read(routed).items()}
+    timed = {
+        freeze.name: f"frozen until {freeze.end.isoformat()} ({freeze.name}): {freeze.reason}"
+        for freeze in configured
+        if freeze.start.timestamp() <= now < freeze.end.timestamp()
+    }
+    return manual | timed
 
 
 def read(routed: Object) -> dict[str, Manual]:

@@ -31,13 +31,12 @@ def connected(config: Config) -> dict[str, Cluster]:
 
 
 @contextmanager
-def opened(options: dict[str, Any]) -> Iterator[Run]:
+def opened(config: Config) -> Iterator[Run]:
     """Everything that a command needs, opened; messages are sent before it closes."""
     from pipeline_step.http import Http
     from pipeline_step.reporter import Reporter, provider
     from pipeline_step.run import Run
 
-    config = configured(options)
     reporter = Reporter(config, time, _say, provider(config))
     run = Run(
         config=config,
@@ -57,18 +56,27 @@ def opened(options: dict[str, Any]) -> Iterator[Run]:
 
 
 def _say(text: str) -> None:
-    """Progress goes to standard error, so that standard output is the result alone."""
-    click.echo(text, err=True)
+    """Progress goes to standard error, so that standard output is the result alone; `live` may stand in for it."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def conduct(options: dict[str, Any], work: Callable[[Run], Result]) -> None:
-    """Run a command and leave with its result's code; a refusal is a result too, for pipelines to read."""
+    """Run a command and leave with its result's code."""
+
+    def opened_and_run() -> Result:
+        with opened(configured(options)) as run:
+            return work(run)
+
+    leave_with(options, opened_and_run)
+
+
+def leave_with(options: dict[str, Any], work: Callable[[], Result]) -> None:
+    """Tell how the work ended and leave with its code; a refusal is a result too, for pipelines to read."""
     from pipeline_step.errors import StepError
     from pipeline_step.run import Result
 
     try:
-        with opened(options) as run:
-            result = work(run)
+        result = work()
     except StepError as error:
         outcome = error.exit.name.lower().replace("_", " ")
         _write(Result(outcome=outcome, reason=str(error), exit=error.exit), options)

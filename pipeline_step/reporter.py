@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline_step import report
-from pipeline_step.config import Config
+from pipeline_step.config import Config, Provider
 from pipeline_step.errors import ConfigError, StepError
 from pipeline_step.run import Clock, Event
 
@@ -101,17 +101,20 @@ class Reporter:
 
 def provider(config: Config) -> tuple[Scm, Http, Repository] | None:
     """The Git provider to report to; None where no token or no pull request is given."""
-    if not (config.provider.token and config.pull.number):
-        return None
+    return connect(config.provider) if config.provider.token and config.pull.number else None
+
+
+def connect(provider: Provider) -> tuple[Scm, Http, Repository]:
+    """The provider's module, a session with its credentials, and the repository; raises `ConfigError`."""
     from pipeline_step.http import Http
     from pipeline_step.scm.remote import locate
 
-    if not config.provider.remote:
+    if not provider.remote:
         raise ConfigError("a Git token is set, but not which repository: give --repo OWNER/NAME, or set REPO_URL")
-    scm, repository = locate(config.provider.remote, kind=config.provider.kind, server=config.provider.server)
+    scm, repository = locate(provider.remote, kind=provider.kind, server=provider.server)
     http = Http(
-        headers=scm.credentials(repository, config.provider.token),
-        secrets=[config.provider.token],
+        headers=scm.credentials(repository, provider.token),
+        secrets=[provider.token],
         patience=PATIENCE / 2,
     )
     return scm, http, repository
