@@ -1,58 +1,29 @@
-"""A rollout as a person watches it: a picture that is redrawn in a terminal, plain lines anywhere else.
-
-Every number and verdict is also a word or a digit; colours and bars only repeat them.
-"""
+"""A rollout as a person watches it: a picture that is redrawn in a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, assert_never
 
-from rich.bar import Bar
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console
 from rich.live import Live
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from pipeline_step.model import Advance, Hold, Measurement, Outcome, Policy, Promote, Revert, Stop
-from pipeline_step.run import Event, Look
+from pipeline_step.model import Advance, Hold, Measurement, Policy, Promote, Revert, Stop, Target
+from pipeline_step.picture import Side, View, picture
+from pipeline_step.route import Seen
+from pipeline_step.run import Event, Look, Result, Run
 
 REDRAWN = 4  # times a second
-STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red"}
 COMING = {
     "promoting": "production rolls out the preview's image; then all requests go to it",
     "undoing": "production rolls back to its previous image; then all requests go to it",
 }
 """What follows an event by itself, by the event's kind."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
-    """One destination of the route: the percentage it is given, and what it has answered where that is known."""
-
-    name: str
-    weight: int
-    share: float | None = None
-    requests: float | None = None
-    failed: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """All that one picture shows."""
-
-    title: str
-    clock: str = ""
-    doing: str = ""
-    sides: Sequence[Side] = ()
-    gates: Sequence[Measurement] = ()
-    coming: str = ""
 
 
 class Progress:
@@ -65,8 +36,8 @@ class Progress:
         self.coming = ""
 
     def tell(self, event: Event) -> None:
-        """A transition: what the gates said before it is of the past."""
-        self.weight, self.gates = event.weight, event.measurements
+        """A transition: what the gates said before it is of another weight."""
+        self.weight, self.gates = event.weight, ()
         self.coming = COMING.get(event.kind, "")
 
     def show(self, look: Look) -> None:
@@ -119,16 +90,16 @@ class Screen:
     """
 
     def __init__(self, view: Callable[[], View], console: Console | None = None) -> None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows another
         self.console = console or Console(highlight=False, markup=False, emoji=False)
+        if isinstance(self.console.file, io.TextIOWrapper):
+            self.console.file.reconfigure(errors="replace")  # a terminal that lacks a character shows another
         self._live = Live(
             console=self.console,
             get_renderable=lambda: picture(view()),
             refresh_per_second=REDRAWN,
             transient=True,
             redirect_stdout=False,
-            redirect_stderr=False,
+            redirect_stderr=self.console.stderr,
         )
 
     def say(self, clock: str, text: str, style: str = "") -> None:
@@ -153,77 +124,51 @@ class Screen:
         self._live.stop()
 
 
-def picture(view: View) -> RenderableType:
-    """The view for a terminal of 80 columns or more, about 12 lines high."""
-    top = Table.grid(expand=True)
-    top.add_column(style="bold")
-    top.add_column(justify="right", style="dim")
-    top.add_row(Text(view.title), view.clock)
-    parts: list[RenderableType] = [Rule(characters="-", style="dim"), top]
-    if view.doing:
-        parts.append(Text(f"$ {view.doing}", style="cyan"))
-    if view.sides:
-        parts += [Text(), _shares(view.sides)]
-    words = Table.grid(padding=(0, 2))
-    words.add_column(style="bold", width=5)
-    words.add_column()
-    for measurement in view.gates:
-        outcome = measurement.outcome
-        mark = "FAIL" if outcome is Outcome.FAIL else outcome.value.replace("_", " ")
-        words.add_row("gate", Text.assemble((mark, STYLES.get(outcome, "yellow")), " ", _unbroken(measurement.reason)))
-    if view.coming:
-        words.add_row("next", _unbroken(view.coming))
-    if words.row_count:
-        parts += [Text(), words]
-    return Group(*parts)
+def followed(run: Run, work: Callable[[Run], Result], console: Console | None = None) -> Result:
+    """Do the work with a picture on standard error while it lasts; only the work where that is no terminal."""
+    console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if not console.is_interactive:
+        return work(run)
+    progress = Progress(run.policy)
+    began = run.clock.time()
+
+    def tell(event: Event) -> None:
+        progress.tell(event)
+        run.tell(event)
+
+    def view() -> View:
+        minutes, seconds = divmod(int(run.clock.time() - began), 60)
+        return View(
+            title=f"{run.target.app}: {run.preview}",
+            clock=f"{minutes}:{seconds:02d}",
+            sides=progress.sides("production", f"pull request {run.config.pull.number}"),
+            gates=progress.gates,
+            coming=progress.coming,
+        )
+
+    with Screen(view, console):
+        return work(dataclasses.replace(run, tell=tell, show=progress.show))
 
 
-def short(text: str) -> str:
-    """The text with digests cut to twelve digits."""
-    return re.sub(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}", r"\1…", text)
+def watched(look: Callable[[], View], sleep: Callable[[float], None]) -> None:
+    """Look every second, and draw it on standard output, until a signal."""
+    seen = look()
+    with Screen(lambda: seen):
+        while True:
+            sleep(1)
+            seen = look()
 
 
-def _unbroken(text: str) -> str:
-    """The text with no line break before a percent sign."""
-    return short(text).replace(" %", "\u00a0%")
-
-
-def _percent(share: float | None) -> str:
-    """Such as "4.9 %"; nothing where it is not known."""
-    return "" if share is None else f"{share:.1f} %"
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """A weight as a bar, in eighths of a column where the terminal can show them."""
-
-    weight: int
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if options.ascii_only:
-            filled = round(self.weight * options.max_width / 100)
-            yield Text("#" * max(filled, 1 if self.weight else 0))
-        else:
-            yield Bar(100, 0, self.weight, color="cyan")
-
-
-def _shares(sides: Sequence[Side]) -> Table:
-    table = Table(box=None, expand=True, padding=(0, 1), pad_edge=False, header_style="dim")
-    table.add_column("side", min_width=10, no_wrap=True)
-    table.add_column("weight", justify="right", no_wrap=True)
-    table.add_column("", ratio=1, min_width=10)
-    counted = any(side.requests is not None for side in sides)
-    if counted:
-        for name in ("counted", "requests", "failed"):
-            table.add_column(name, justify="right", no_wrap=True, min_width=8)
-    for side in sides:
-        cells: list[RenderableType] = [side.name, f"{side.weight} %", _Bar(side.weight)]
-        if counted:
-            failed = Text(_number(side.failed), style="bold red" if side.failed else "")
-            cells += [_percent(side.share), _number(side.requests), failed]
-        table.add_row(*cells)
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
+def destinations(target: Target, seen: Mapping[str, Seen]) -> View:
+    """Who has which share, by cluster, and where the recorded rollouts stand."""
+    sides = [
+        Side(name=f"{context} {backend}" if context else backend, weight=weight)
+        for context, one in seen.items()
+        for backend, weight in sorted(one.weights.items(), key=lambda item: -item[1])
+    ]
+    rollouts = {rollout.preview: rollout for one in seen.values() for rollout in one.rollouts.values()}
+    recorded = [
+        f"#{rollout.pull_request} {rollout.phase.value} at {rollout.weight} %, asked for by {rollout.by}"
+        for rollout in rollouts.values()
+    ]
+    return View(title=target.app, sides=sides, coming="; ".join(recorded) or "nothing is being rolled out")

@@ -1,12 +1,14 @@
-"""The picture of a rollout, as characters."""
+"""What a watcher of a rollout is told, in a terminal and elsewhere."""
 
 from __future__ import annotations
 
 import io
+import time
 
+import pytest
 from rich.console import Console
 
-from pipeline_step.live import Progress, Screen, Side, View, picture
+from pipeline_step.live import Progress, Screen, destinations, followed, watched
 from pipeline_step.model import (
     Backend,
     Counts,
@@ -19,8 +21,11 @@ from pipeline_step.model import (
     Rollout,
     Seconds,
     Step,
+    Target,
 )
-from pipeline_step.run import Event, Look
+from pipeline_step.picture import Side, View
+from pipeline_step.route import Seen
+from pipeline_step.run import Event, Look, Result, Run
 
 POLICY = Policy(
     steps=(Step(weight=1, bake=Seconds(60)), Step(weight=25, bake=Seconds(60))),
@@ -31,14 +36,6 @@ POLICY = Policy(
 PREVIEW = Backend(service="shop", namespace="pr-7")
 
 
-def drawn(view: View, width: int = 80, encoding: str = "utf-8") -> str:
-    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    console = Console(file=file, width=width, highlight=False, markup=False)
-    console.print(picture(view))
-    file.seek(0)
-    return file.read()
-
-
 def measurement(outcome: Outcome, reason: str = "scrape: words") -> Measurement:
     counts = {"stable": Counts(total=990, bad=1), "preview": Counts(total=10, bad=3)}
     return Measurement(gate="scrape", outcome=outcome, reason=reason, **counts)
@@ -47,50 +44,6 @@ def measurement(outcome: Outcome, reason: str = "scrape: words") -> Measurement:
 def look(step: int, decision: Decision, *measurements: Measurement) -> Look:
     rollout = Rollout(preview=PREVIEW, run="1", by="me", step=step, weight=POLICY.steps[step].weight)
     return Look(rollout=rollout, measurements=measurements, decision=decision)
-
-
-def test_sides_are_numbers_and_bars() -> None:
-    sides = [Side(name="production", weight=75), Side(name="PR 7", weight=25)]
-    lines = drawn(View(title="shop", clock="0:12", doing="pipeline-step rollout --pr 7", sides=sides)).splitlines()
-    text = "\n".join(lines)
-    assert "0:12" in text
-    assert "$ pipeline-step rollout --pr 7" in text
-    production, preview = (next(line for line in lines if line.startswith(name)) for name in ("production", "PR 7"))
-    assert "75 %" in production
-    assert "25 %" in preview
-    assert abs(production.count("█") - 3 * preview.count("█")) <= 3
-    assert max(map(len, lines)) <= 80
-
-
-def test_counts_are_shown_where_they_are_known() -> None:
-    known = [Side(name="PR 7", weight=1, share=0.94, requests=12345, failed=3)]
-    text = drawn(View(title="shop", sides=known))
-    assert "counted" in text
-    assert "0.9 %" in text
-    assert "12,345" in text
-    assert "counted" not in drawn(View(title="shop", sides=[Side(name="PR 7", weight=1)]))
-
-
-def test_a_terminal_without_unicode_has_bars_too() -> None:
-    text = drawn(
-        View(title="shop", sides=[Side(name="PR 7", weight=1), Side(name="production", weight=99)]), 80, "ascii"
-    )
-    assert text.isascii()
-    assert "#" in next(line for line in text.splitlines() if line.startswith("PR 7"))
-
-
-def test_every_outcome_is_a_word() -> None:
-    words = {outcome: drawn(View(title="shop", gates=[measurement(outcome)])) for outcome in Outcome}
-    assert "gate   FAIL scrape: words" in words[Outcome.FAIL]
-    assert "gate   pass scrape: words" in words[Outcome.PASS]
-    assert len(set(words.values())) == len(Outcome)
-
-
-def test_digests_are_cut_and_percents_stay_with_their_number() -> None:
-    reason = f"{'x' * 66} 12.5 % of sha256:{'ab' * 32}"
-    text = drawn(View(title="shop", gates=[measurement(Outcome.PASS, reason)]))
-    assert "sha256:abababababab…" in text
-    assert "12.5\u00a0%" in text
 
 
 def test_progress_says_what_follows() -> None:
@@ -134,3 +87,65 @@ def test_in_a_terminal_lines_stay_above_the_picture() -> None:
     text = file.getvalue()
     assert "the picture" in text
     assert "this stays" in text
+
+
+def running(tell: list[Event]) -> Run:
+    class Configured:
+        class pull:  # noqa: N801
+            number = 7
+
+    target = Target(app="shop", stable=Backend(service="shop", namespace="prod"), router="istio", route=None)
+    return Run(
+        config=Configured,
+        target=target,
+        preview=PREVIEW,
+        policy=POLICY,
+        clusters={},
+        http=None,
+        clock=time,
+        tell=tell.append,
+    )
+
+
+def work(run: Run) -> Result:
+    run.tell(Event(kind="shifted", weight=1, reason="begun"))
+    run.show(look(0, Hold("1 % holds, 5 s of its bake left"), measurement(Outcome.PASS)))
+    time.sleep(0.4)
+    return Result(outcome="held", reason="")
+
+
+def test_a_rollout_in_a_terminal_is_drawn_and_told() -> None:
+    file, told = io.StringIO(), []
+    console = Console(file=file, force_terminal=True, force_interactive=True, width=80, highlight=False, markup=False)
+    assert followed(running(told), work, console).outcome == "held"
+    assert [event.kind for event in told] == ["shifted"]
+    for words in ("shop: shop.pr-7", "pull request 7", "1 % holds, 5 s of its bake left; then 25 %", "990"):
+        assert words in file.getvalue().replace("\u00a0", " ")
+
+
+def test_a_rollout_elsewhere_is_only_told() -> None:
+    file, told = io.StringIO(), []
+    assert followed(running(told), work, Console(file=file)).outcome == "held"
+    assert [event.kind for event in told] == ["shifted"]
+    assert file.getvalue() == ""
+
+
+def test_destinations_and_where_their_rollouts_stand() -> None:
+    target = running([]).target
+    rollout = Rollout(preview=PREVIEW, run="1", by="ann", pull_request=7, weight=5)
+    seen = Seen({}, {}, {"shop.pr-7": rollout}, {"shop.pr-7": 5, "shop.prod": 95})
+    view = destinations(target, {"": seen})
+    assert list(view.sides) == [Side(name="shop.prod", weight=95), Side(name="shop.pr-7", weight=5)]
+    assert view.coming == "#7 baking at 5 %, asked for by ann"
+    two = destinations(target, {"eu": seen, "us": Seen({}, {}, {}, {"shop.prod": 100})})
+    assert [side.name for side in two.sides] == ["eu shop.prod", "eu shop.pr-7", "us shop.prod"]
+
+
+def test_watching_looks_until_it_is_stopped() -> None:
+    looks = iter([View(title="one"), View(title="two")])
+
+    def sleep(seconds: float) -> None:
+        assert seconds == 1
+
+    with pytest.raises(StopIteration):
+        watched(lambda: next(looks), sleep)

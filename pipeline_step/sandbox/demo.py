@@ -26,8 +26,9 @@ from pipeline_step.config import Config, Flags, load
 from pipeline_step.errors import Exit, NotReady
 from pipeline_step.health import rolled_out
 from pipeline_step.http import Http
-from pipeline_step.live import Progress, Screen, Side, View, short
+from pipeline_step.live import Progress, Screen
 from pipeline_step.model import Object
+from pipeline_step.picture import Side, View, short
 from pipeline_step.route import observe
 from pipeline_step.run import Event, Look, Result, Run
 from pipeline_step.sandbox import Sandbox
