@@ -186,8 +186,8 @@ def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 @pytest.fixture
 def http() -> Http:
-    """The real client with the short patience that gates have."""
-    return Http(timeout=(0.5, 0.5), patience=0.5)
+    """The real client, which repeats little, and yet waits for an answer as long as a busy machine may take."""
+    return Http(timeout=(5, 10), patience=0.5)
 
 
 @pytest.fixture
@@ -243,3 +243,9 @@ def wait_for_data(url: str, metric: str, log: Path) -> None:
                 return
         time.sleep(0.1)
     pytest.fail(f"prometheus has no {metric} after 30 s: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def hasty() -> Sources:
+    """HTTP alone, soon given up: for servers that never answer."""
+    return Sources(clusters={}, http=Http(timeout=(0.3, 0.3), patience=0.5))

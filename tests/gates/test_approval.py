@@ -83,7 +83,7 @@ class Waiting:
     """A gate that looks again and again, twenty seconds apart."""
 
     def __init__(self, hub: GitHub, url: str, subject: Subject) -> None:
-        http = Http(timeout=(0.5, 0.5), patience=0.5)
+        http = Http(timeout=(5, 10), patience=0.5)
         repository = Repository(url=url, owner="acme", name="shop")
         conversation = Conversation(scm=github, http=http, repository=repository, number=35)
         self.hub = hub

@@ -203,7 +203,7 @@ def test_the_counters_stay_small_and_a_measurement_quick(shop: Shop) -> None:
     shop.serve(stable=(900, 0), preview=(100, 0))
     began = time.monotonic()
     shop.measure(latency={})
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 6
     assert len(json.dumps(shop.counters, separators=(",", ":"))) < 5000
 
 

@@ -151,7 +151,7 @@ def ask(
 ) -> Iterator[Callable[..., Measurement]]:
     """Measure against a server at a URL."""
 
-    def ask(url: str, /, **given: Any) -> Measurement:
+    def ask(url: str, /, *, over: Sources = sources, **given: Any) -> Measurement:
         values = {"URL": url, **files}
         settings = {"query": "q", "min": 99, **provider.settings, **given}
         for key, value in settings.items():
@@ -160,7 +160,7 @@ def ask(
                     value = value.replace(name, text) if value.startswith(name) else value
                 settings[key] = value
         converted = msgspec.convert(settings, provider.gate.Settings)
-        measurement: Measurement = provider.gate.measure("gate", converted, subject, sources, {})
+        measurement: Measurement = provider.gate.measure("gate", converted, subject, over, {})
         assert SECRET not in measurement.reason
         assert measurement.reason.startswith("gate: ")
         assert "\n" not in measurement.reason
@@ -238,11 +238,11 @@ def test_something_else_is_unreachable(text: str, provider: Provider, answering:
         assert measurement.outcome is Outcome.UNREACHABLE
 
 
-def test_silence_is_unreachable_soon(ask: Callable[..., Measurement]) -> None:
+def test_silence_is_unreachable_soon(ask: Callable[..., Measurement], hasty: Sources) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
-        assert ask(f"http://127.0.0.1:{silent.getsockname()[1]}").outcome is Outcome.UNREACHABLE
-        assert ask("http://127.0.0.1:1").outcome is Outcome.UNREACHABLE
+        assert ask(f"http://127.0.0.1:{silent.getsockname()[1]}", over=hasty).outcome is Outcome.UNREACHABLE
+        assert ask("http://127.0.0.1:1", over=hasty).outcome is Outcome.UNREACHABLE
         assert time.monotonic() - began < 6
 
 

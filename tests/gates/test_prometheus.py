@@ -104,11 +104,11 @@ def test_a_server_that_does_not_say_is_unreachable(
     assert words in measurement.reason
 
 
-def test_a_server_that_is_down_or_silent_is_unreachable_soon(subject: Subject, sources: Sources) -> None:
+def test_a_server_that_is_down_or_silent_is_unreachable_soon(subject: Subject, hasty: Sources) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         for url in ("http://127.0.0.1:1", f"http://127.0.0.1:{silent.getsockname()[1]}"):
-            assert prometheus.measure("p", settings(url=url), subject, sources, {}).outcome is Outcome.UNREACHABLE
+            assert prometheus.measure("p", settings(url=url), subject, hasty, {}).outcome is Outcome.UNREACHABLE
         assert time.monotonic() - began < 6
 
 

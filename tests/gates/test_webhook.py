@@ -98,9 +98,15 @@ def test_counts_and_values_come_along(measure: Callable[..., Measurement], site:
     assert measurement.stable == Counts(total=500)
 
 
-def test_silence_and_secrets(measure: Callable[..., Measurement], site: Callable[..., Site], tmp_path: Path) -> None:
+def test_silence_is_unreachable(subject: Subject, hasty: Sources) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        assert measure(url=f"http://127.0.0.1:{silent.getsockname()[1]}").outcome is Outcome.UNREACHABLE
+        settings = webhook.Settings(url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert webhook.measure("judge", settings, subject, hasty, {}).outcome is Outcome.UNREACHABLE
+
+
+def test_secrets_are_read_and_masked(
+    measure: Callable[..., Measurement], site: Callable[..., Site], tmp_path: Path
+) -> None:
     (tmp_path / "token").write_text("t0ken-t0ken")
     echo = site(lambda *_: (500, JSON, b'{"message": "bad token t0ken-t0ken"}'))
     assert "bad token ***" in measure(url=echo.url, token_file=str(tmp_path / "token")).reason
