@@ -89,7 +89,7 @@ class Config:
 
     @property
     def preview(self) -> Backend:
-        """The preview's Service; in production's own namespace its name gets the pull request's number."""
+        """The preview's Service; in a namespace that others use too its name gets the pull request's number."""
         preview, production = self.file.preview, self.file.production
         values = {"app": self.file.app, "owner": self.pull.owner, "repo": self.pull.repo, "number": self.pull.number}
         if not self.pull.number:
@@ -97,8 +97,13 @@ class Config:
         if "{owner}" in preview.namespace + preview.service and not self.pull.owner:
             raise ConfigError("which repository? Give --repo OWNER/NAME or set REPO_OWNER and REPO_NAME")
         namespace = fill(preview.namespace, values)
-        default = production.service if namespace != production.namespace else f"{production.service}-pr-{{number}}"
+        default = production.service if self.own_namespace else f"{production.service}-pr-{{number}}"
         return Backend(service=fill(preview.service or default, values), namespace=namespace, port=preview.port)
+
+    @property
+    def own_namespace(self) -> bool:
+        """Whether each preview has a namespace of its own, made and deleted with it."""
+        return "{number}" in self.file.preview.namespace
 
     @property
     def workload(self) -> Workload:

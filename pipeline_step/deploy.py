@@ -77,7 +77,8 @@ def _deploy(run: Run, cluster: Cluster) -> str:
     config, preview = run.config, run.preview
     space = Ref(group="", resource="namespaces", namespace="", name=preview.namespace)
     if cluster.find(space) is None:
-        cluster.create(space, namespace(preview.namespace, run.target.app, config.pull.number))
+        marks = labels(run.target.app, config.pull.number) if config.own_namespace else {}
+        cluster.create(space, namespace(preview.namespace, marks))
     applied = []
     for obj in _render(run, cluster):
         marked = mark(obj, preview, run.target.app, config.pull.number, config.pull.sha)

@@ -41,12 +41,12 @@ def labels(app: str, number: int) -> dict[str, str]:
     return {MANAGED_BY: "pipeline-step", APP: app, PULL_REQUEST: str(number)}
 
 
-def namespace(name: str, app: str, number: int) -> Object:
-    """The Namespace of a preview, where it has one of its own."""
+def namespace(name: str, marks: dict[str, str]) -> Object:
+    """The Namespace of previews; only one preview's own bears its `labels`, by which it is found and deleted."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": name, "labels": labels(app, number)},
+        "metadata": {"name": name, "labels": marks},
     }
 
 
@@ -82,7 +82,7 @@ def clone(
         **(service["spec"].get("selector") or {}),
         **(workload["spec"].get("selector", {}).get("matchLabels") or {}),
     }
-    if preview.namespace == service["metadata"]["namespace"]:
+    if preview.namespace == service["metadata"]["namespace"] or preview.service != service["metadata"]["name"]:
         renamed = {key: fill(f"{value}-{preview.service}", {}) for key, value in selectors.items()}
     else:
         renamed = selectors
