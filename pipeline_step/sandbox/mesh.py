@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline_step.sandbox import gateway_routes, http_routes
+from pipeline_step.sandbox import gateway_routes, http_routes, route_actions
 from pipeline_step.sandbox.gateways import Binding, bindings
 
 Obj = dict[str, Any]
@@ -105,7 +105,7 @@ def _subsets(topology: Topology, host: str, namespace: str) -> list[tuple[str, O
     found: list[tuple[str, Obj]] = [("", {})]
     for rule in topology.destination_rules:
         spec = rule.get("spec") or {}
-        if http_routes.full_host(spec.get("host", ""), rule["metadata"]["namespace"]) == host:
+        if route_actions.full_host(spec.get("host", ""), rule["metadata"]["namespace"]) == host:
             found += [(s["name"], s.get("labels") or {}) for s in spec.get("subsets") or []]
     return found
 
@@ -180,7 +180,7 @@ def _tcp_listeners(found: list[Binding], address: str, ports: dict[str, list[int
         spec, namespace = binding.virtual_service["spec"], binding.namespace
         for kind in ("tcp", "tls"):
             for route in spec.get(kind) or []:
-                weights = http_routes.weights(route.get("route") or [], namespace, ports)
+                weights = route_actions.weights(route.get("route") or [], namespace, ports)
                 if not any(weights.values()):
                     continue
                 for match in route.get("match") or [{}]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline_step.sandbox import http_routes, mesh
+from pipeline_step.sandbox import mesh, route_actions
 from pipeline_step.sandbox.gateways import gateway_name
 from pipeline_step.sandbox.mesh import Endpoint, Topology
 
@@ -248,4 +248,4 @@ def test_nothing_given_is_changed() -> None:
     before = repr(given)
     hosts(given)
     assert repr(given) == before
-    assert http_routes.full_host("", "x") == ""
+    assert route_actions.full_host("", "x") == ""
