@@ -80,7 +80,7 @@ class Policy:
     beta: float = 0.05
     tolerance: float = 0.0
     onset_hazard: float = 1.0 / 240.0
-    assumed_phi: float = 2.0
+    assumed_phi: float = 3.0
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def test_overdispersion_divides_later_evidence():
     past = update(POLICY, Evidence(), errors(0, 50, 30, 450, pods), 10.0)
     found = past.metrics["errors"]
     x2, df = stats.pearson(pods)
-    assert found.phi == pytest.approx((x2 + 5 * 2) / (df + 5), abs=1e-4)
+    assert found.phi == pytest.approx((x2 + 5 * 3) / (df + 5), abs=1e-4)
     even = Evidence({"errors": replace(found, phi=1.0)}, past.share)
     corrected, plain = (
         update(POLICY, start, errors(9, 50, 1, 450, pods), 10.0).metrics["errors"].revert[0] for start in (past, even)
@@ -172,14 +172,14 @@ def test_overdispersion_divides_later_evidence():
 
 
 def test_overdispersion_is_assumed_until_seen_and_one_without_pods():
-    """Evidence of a first window is halved where stable has pods to compare, and whole where it has none."""
+    """Evidence of a first window counts a third where stable has pods to compare, and whole where it has none."""
     pods = ((0, 150), (0, 150), (0, 150))
     with_pods, without = (
         update(POLICY, Evidence(), errors(9, 50, 0, 450, each), 10.0).metrics["errors"] for each in (pods, ())
     )
     start = math.log(0.5)
-    assert with_pods.revert[0] - start == pytest.approx((without.revert[0] - start) / 2.0, abs=1e-5)
-    assert (with_pods.phi, without.phi) == (2.0, 1.0)
+    assert with_pods.revert[0] - start == pytest.approx((without.revert[0] - start) / 3.0, abs=1e-5)
+    assert (with_pods.phi, without.phi) == (3.0, 1.0)
 
 
 def test_windows_where_stable_misses_the_slo_do_not_count_towards_it():

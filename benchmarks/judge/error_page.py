@@ -24,7 +24,7 @@ CASES = (
     Case(name="changing weights", weights=CHANGING),
     Case(name="bursts, corrected", burst=3, pods=6, before=60),
     Case(name="all of these", rhythm=0.6, drift=0.8, shocks=0.05, weights=CHANGING, burst=3, pods=6, before=60),
-    Case(name="bursts, corrected without a past", burst=3, pods=6),
+    Case(name="bursts, corrected, no past", burst=3, pods=6),
     Case(name="bursts, not corrected", burst=3),
 )
 
@@ -33,14 +33,13 @@ WORDS = """# How often the judge is wrong
 Written by `python -m benchmarks.judge errors --runs {runs}`. {runs} rollouts a cell of 30 minutes, polls every 5 s,
 alpha 1 %, beta 5 %, margin 0.5 pp, at 10 % unless the weights change. Every rollout is watched to the end: a share
 counts all that would ever be reverted though the preview is exactly as good as stable, or ever be promoted though it
-fails exactly the margin more. With its 95 % interval. numpy plays the rollouts side by side; the real judge repeats some
-of each cell, and the run stops if they disagree.
+fails exactly the margin more. With its 95 % interval. numpy plays the rollouts side by side; the real judge repeats
+some of each cell, and the run stops if they disagree.
 
 Daily rhythm: requests swing by 60 % and both sides' failure rates by 80 %, in 15 minutes instead of a day. Common
 shocks: in one poll of twenty both sides fail 5 %. Bursts: every failure comes three at a time on one pod, on both
 sides. They are corrected by the spread between stable's six pods, learnt from five minutes of stable's past; this is an
-approximation and no proof. The last two rows are outside of the promise: bursts where stable's past is unknown, and
-where no counts by pod are given.
+approximation and no proof. The last row is outside of the promise: bursts where no counts by pod are given.
 """
 
 

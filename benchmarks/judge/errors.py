@@ -27,9 +27,11 @@ CHECKED = 20  # rollouts that the real judge repeats
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Traffic whose preview fails `excess` more than stable in every window; see `traffic.Scenario` for the words.
+    """Traffic whose preview fails `excess` more than stable in every window.
 
-    `drift` swings both sides' failure rates together; `weights` are the percentages gone through, a minute each.
+    `rhythm` swings the request rate and `drift` both sides' failure rates, relative and once in `period` seconds; a
+    share `shocks` of the windows has stable fail at `shock_rate`; `burst` failures come together on one of stable's
+    `pods`; `before` polls of stable come first; `weights` are the percentages gone through, a minute each.
     """
 
     name: str

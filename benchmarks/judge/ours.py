@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.judge.traffic import POLL, Counts, Scenario, Traffic
+from benchmarks.judge.traffic import HORIZON, POLL, Counts, Scenario, Traffic
 from pipeline_step.judge import Evidence, Metric, Policy, Side, Window, update
 from pipeline_step.ramp import next_weight
 from pipeline_step.verdict import verdict
@@ -27,34 +27,26 @@ class Setting:
     budget: float | None = None
     max_increase: float = 0.002
     promotes: bool = True
-    baseline: float = 0.0
     lag: float = 0.0
 
 
 def window_of(counts: Counts) -> Window:
     """The counts in the judge's own type."""
-    return Window(
-        Side(counts.preview_total, (counts.preview_bad,)),
-        Side(counts.stable_total, (counts.stable_bad,)),
-        counts.stable_pods,
-    )
+    return Window(Side(counts.preview_total, (counts.preview_bad,)), Side(counts.stable_total, (counts.stable_bad,)))
 
 
-def run_ours(scenario: Scenario, setting: Setting, horizon: float, seed: tuple[int, ...]) -> Run:
-    """One rollout until a verdict or the horizon; polls see what is older than `setting.lag`."""
+def run_ours(scenario: Scenario, setting: Setting, seed: tuple[int, ...]) -> Run:
+    """One rollout until a verdict or an hour; polls see what is older than `setting.lag`."""
     metric = Metric(name="errors", max_increase=setting.max_increase)
     policy = Policy(metrics=(metric,))
     traffic = Traffic(scenario, seed)
     evidence, harm, delay = Evidence(), 0, POLL + setting.lag
-    for _ in range(round(setting.baseline / POLL)):
-        evidence = update(policy, evidence, {"errors": window_of(traffic.window(0.0))}, 0.0)
-    traffic.time = 0.0
     weight = setting.weight
     if setting.budget is not None:
         weight = next_weight(0.0, upper=1.0, suspicious=False, requests_per_second=scenario.rps, delay=delay,
                              harm_budget=setting.budget)  # fmt: skip
     unseen: list[tuple[Counts, float]] = []
-    while traffic.time < horizon:
+    while traffic.time < HORIZON:
         counts = traffic.window(weight)
         harm += counts.preview_bad
         unseen.append((counts, weight))
@@ -70,4 +62,4 @@ def run_ours(scenario: Scenario, setting: Setting, horizon: float, seed: tuple[i
                 weight, upper=result.metrics[0].upper, suspicious=result.suspicious,
                 requests_per_second=scenario.rps, delay=delay, harm_budget=setting.budget,
             )  # fmt: skip
-    return Run("none", horizon, harm)
+    return Run("none", HORIZON, harm)

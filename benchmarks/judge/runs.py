@@ -10,14 +10,13 @@ from multiprocessing import Pool
 
 from benchmarks.judge.ours import Run, Setting, run_ours
 from benchmarks.judge.peers import Argo, Flagger, Kayenta, Minute
-from benchmarks.judge.traffic import POLL, Scenario, Traffic
+from benchmarks.judge.traffic import HORIZON, Scenario, Traffic
 
 PEERS: dict[str, Callable[[], Flagger | Argo | Kayenta]] = {
     "Flagger": Flagger,
     "Argo Rollouts": Argo,
     "Kayenta": Kayenta,
 }
-HORIZON = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,33 +35,29 @@ class Job:
     scenario: Scenario
     runs: int
     seed: int
-    horizon: float = HORIZON
 
 
-def run_peer(scenario: Scenario, peer: Peer, horizon: float, seed: tuple[int, ...]) -> Run:
+def run_peer(scenario: Scenario, peer: Peer, seed: tuple[int, ...]) -> Run:
     """One rollout judged by a peer, minute by minute."""
     rule, traffic, harm, weight = PEERS[peer.name](), Traffic(scenario, seed), 0, 10.0
-    while traffic.time < horizon:
-        polls = [traffic.window(weight) for _ in range(round(60.0 / POLL))]
-        harm += sum(poll.preview_bad for poll in polls)
-        minute = Minute(
-            (sum(poll.preview_bad for poll in polls), sum(poll.preview_total for poll in polls)),
-            (sum(poll.stable_bad for poll in polls), sum(poll.stable_total for poll in polls)),
-        )
-        outcome = rule.minute(minute)
+    while traffic.time < HORIZON:
+        counts = traffic.minute(weight)
+        harm += counts.preview_bad
+        stable = (counts.stable_bad, counts.stable_total)
+        outcome = rule.minute(Minute((counts.preview_bad, counts.preview_total), stable))
         if outcome == "revert" or (outcome == "promote" and peer.schedule):
             return Run(outcome, traffic.time, harm)
         if peer.schedule and isinstance(rule, Flagger):
             weight = rule.weight
-    return Run("none", horizon, harm)
+    return Run("none", HORIZON, harm)
 
 
 def _chunk(task: tuple[Job, int, int]) -> list[Run]:
     job, start, stop = task
     seeds = ((job.seed, index) for index in range(start, stop))
     if isinstance(job.judge, Peer):
-        return [run_peer(job.scenario, job.judge, job.horizon, seed) for seed in seeds]
-    return [run_ours(job.scenario, job.judge, job.horizon, seed) for seed in seeds]
+        return [run_peer(job.scenario, job.judge, seed) for seed in seeds]
+    return [run_ours(job.scenario, job.judge, seed) for seed in seeds]
 
 
 @dataclass(frozen=True)
@@ -100,12 +95,13 @@ def summarise(runs: list[Run]) -> Summary:
 
 
 def simulate(jobs: list[Job], processes: int, done: Callable[[int, Summary], None]) -> list[Summary]:
-    """All cells; `done` hears of each as it is finished."""
-    summaries = []
+    """All cells, equal ones once; `done` hears of each as it is finished."""
+    found: dict[Job, Summary] = {}
     with Pool(processes) as pool:
         for number, job in enumerate(jobs):
-            size = max(1, math.ceil(job.runs / (processes * 4)))
-            tasks = [(job, start, min(start + size, job.runs)) for start in range(0, job.runs, size)]
-            summaries.append(summarise([run for chunk in pool.imap(_chunk, tasks) for run in chunk]))
-            done(number, summaries[-1])
-    return summaries
+            if job not in found:
+                size = max(1, math.ceil(job.runs / (processes * 4)))
+                tasks = [(job, start, min(start + size, job.runs)) for start in range(0, job.runs, size)]
+                found[job] = summarise([run for chunk in pool.imap(_chunk, tasks) for run in chunk])
+            done(number, found[job])
+    return [found[job] for job in jobs]

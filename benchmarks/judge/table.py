@@ -13,7 +13,7 @@ RATES = (10.0, 100.0, 1000.0)
 FAULTS = (0.003, 0.005, 0.02, 0.1, 1.0)
 STABLE = 0.001
 FIXED: dict[str, Peer | Setting] = {
-    **{name: Peer(name=name) for name in PEERS},
+    **{name: Peer(name=name, schedule=name == "Kayenta") for name in PEERS},
     "ours, 10 %": Setting(promotes=False),
     "ours, auto": Setting(budget=50.0),
 }
