@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline_step import lock
 from pipeline_step.deploy import remove
 from pipeline_step.errors import StepError
-from pipeline_step.model import Backend, Phase, Rollout
-from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST
+from pipeline_step.model import Backend, Object, Phase, Rollout
+from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST, fill
 from pipeline_step.promotion import undo, without
 from pipeline_step.record import Rollouts
-from pipeline_step.reporter import provider
+from pipeline_step.reporter import connect
 from pipeline_step.route import change_one, observe, plan
 from pipeline_step.run import Clock
 
@@ -91,18 +91,14 @@ def _unrecorded_weights(config: Config, cluster: Cluster, clock: Clock) -> Itera
 
 def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
     """Previews whose pull request is closed: drained first, then deleted."""
-    known = provider(config)
-    if known is None:
+    if not config.provider.token:
         return
-    scm, http, repository = known
-    selector = f"{MANAGED_BY}=pipeline-step,{APP}={config.target.app}"
-    for space in cluster.list_objects("", "namespaces", labels=selector):
-        number = int(space["metadata"]["labels"].get(PULL_REQUEST) or 0)
-        name = space["metadata"]["name"]
+    scm, http, repository = connect(config.provider)
+    for number, name in _previews(config, cluster):
         try:
-            if not number or scm.pull_request(http, repository, number).open:
+            if scm.pull_request(http, repository, number).open:
                 continue
-            change_one(config.target, cluster, lambda rollouts: _outside(rollouts, name))  # noqa: B023 - used at once
+            change_one(config.target, cluster, lambda rollouts: _without(rollouts, number, name))  # noqa: B023 - at once
             service = config.target.stable.service
             remove(cluster, Backend(service=service, namespace=name), config.target.app, number)
         except StepError as error:
@@ -111,5 +107,24 @@ def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator
             yield Deed(True, f"the preview of closed pull request {number} in {name} was drained and deleted")
 
 
-def _outside(rollouts: Rollouts, namespace: str) -> Rollouts:
-    return {key: rollout for key, rollout in rollouts.items() if rollout.preview.namespace != namespace}
+def _previews(config: Config, cluster: Cluster) -> list[tuple[int, str]]:
+    """Number and namespace of all previews: by their own namespaces, or by their Services in one that they share."""
+    selector = f"{MANAGED_BY}=pipeline-step,{APP}={config.target.app}"
+    if config.own_namespace:
+        spaces = cluster.list_objects("", "namespaces", labels=selector)
+        found = {(_number(space), space["metadata"]["name"]) for space in spaces}
+    else:
+        values = {"app": config.target.app, "owner": config.pull.owner, "repo": config.pull.repo}
+        shared = fill(config.file.preview.namespace, values)
+        found = {(_number(service), shared) for service in cluster.list_objects("", "services", shared, selector)}
+    return sorted((number, name) for number, name in found if number)
+
+
+def _number(obj: Object) -> int:
+    return int(obj["metadata"]["labels"].get(PULL_REQUEST) or 0)
+
+
+def _without(rollouts: Rollouts, number: int, namespace: str) -> Rollouts:
+    """The record without those of one pull request's preview."""
+    gone = (number, namespace)
+    return {key: one for key, one in rollouts.items() if (one.pull_request, one.preview.namespace) != gone}
