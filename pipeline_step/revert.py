@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 120  # seconds that a revert is tried again before it says that it does not know
 PAUSE = 1.0  # seconds between two tries
+FORBIDDEN_PATIENCE = 10  # seconds that it is tried again where the account may not; a Role may just be replaced
 
 
 def revert(run: Run, reason: str) -> Result:
@@ -61,7 +62,8 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
                 f"{run.preview.host} out of it by hand if it is still there"
             ) from error
         except ClusterError as error:
-            if run.clock.time() >= until:
+            forbidden = error.status in (401, 403) and run.clock.time() >= until - PATIENCE + FORBIDDEN_PATIENCE
+            if forbidden or run.clock.time() >= until:
                 raise TrafficUnknown(
                     f"it can't be confirmed that production has all requests again ({error}); "
                     "run `pipeline-step revert` or `guard` when the API answers"
