@@ -86,6 +86,12 @@ class Container:
         if self._process and self._process.returncode is None:
             self._process.kill()
 
+    async def end(self) -> None:
+        """End the process now, and wait until it is gone."""
+        self.kill()
+        if self._process:
+            await self._process.wait()
+
     def status(self) -> Obj:
         """The containerStatus."""
         started = "running" in self._state

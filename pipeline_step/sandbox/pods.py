@@ -97,8 +97,7 @@ class Kubelet:
             publisher.cancel()
             for task in tasks:
                 task.cancel()
-            for container in containers:
-                container.kill()
+            await asyncio.gather(*(container.end() for container in containers))
 
     async def _publish(self, pod: Obj, address: str, containers: list[Container], changed: asyncio.Event) -> None:
         bound = False
