@@ -12,7 +12,7 @@ from pipeline_step.verdict import verdict
 
 @dataclass(frozen=True)
 class Run:
-    """How one rollout ended: the outcome, after how many seconds, and failed preview requests until then."""
+    """How one rollout ended: the outcome, after how many seconds, and failed preview requests since the fault began."""
 
     outcome: str
     seconds: float
@@ -47,8 +47,9 @@ def run_ours(scenario: Scenario, setting: Setting, seed: tuple[int, ...]) -> Run
                              harm_budget=setting.budget)  # fmt: skip
     unseen: list[tuple[Counts, float]] = []
     while traffic.time < HORIZON:
+        failing = traffic.time >= scenario.onset
         counts = traffic.window(weight)
-        harm += counts.preview_bad
+        harm += counts.preview_bad * failing
         unseen.append((counts, weight))
         if len(unseen) * POLL <= setting.lag:
             continue

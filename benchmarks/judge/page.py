@@ -27,6 +27,12 @@ promote. The floor is Wald's: the mean that no sequential test with these error 
 for the next poll. Missed runs count with the failures of the whole hour.
 """
 
+LATE_WORDS = """## Late faults
+
+A preview that is as good as stable for ten minutes and then fails: failed requests and median time, both from then on,
+at 10 %.
+"""
+
 FALSE_REVERT_WORDS = """## False reverts
 
 Share of rollouts of a preview as good as stable that are reverted, with its 95 % interval. All columns but the last
@@ -55,6 +61,9 @@ def page(results: Results, runs: int) -> str:
         INTRODUCTION.format(runs=runs),
         FAULT_WORDS,
         *table.fault_table(results),
+        "",
+        LATE_WORDS,
+        *table.late_table(results),
         "",
         FALSE_REVERT_WORDS,
         *table.false_revert_table(results),

@@ -41,8 +41,9 @@ def run_peer(scenario: Scenario, peer: Peer, seed: tuple[int, ...]) -> Run:
     """One rollout judged by a peer, minute by minute."""
     rule, traffic, harm, weight = PEERS[peer.name](), Traffic(scenario, seed), 0, 10.0
     while traffic.time < HORIZON:
+        failing = traffic.time >= scenario.onset
         counts = traffic.minute(weight)
-        harm += counts.preview_bad
+        harm += counts.preview_bad * failing
         stable = (counts.stable_bad, counts.stable_total)
         outcome = rule.minute(Minute((counts.preview_bad, counts.preview_total), stable))
         if outcome == "revert" or (outcome == "promote" and peer.schedule):

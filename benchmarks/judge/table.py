@@ -24,6 +24,11 @@ SCHEDULED: dict[str, Peer | Setting] = {
 }
 
 
+LATE = {name: judge for name, judge in FIXED.items() if name != "ours, auto"}
+LATE_FAULTS = ((100.0, 0.02), (100.0, 0.1), (1000.0, 0.02))
+ONSET = 600.0
+
+
 @dataclass(frozen=True)
 class Cell:
     """A place in one of the tables."""
@@ -44,6 +49,11 @@ def jobs(runs: int) -> tuple[list[Cell], list[Job]]:
                     cells.append(Cell(table, rps, preview, name))
                     scenario = Scenario(rps=rps, stable=STABLE, preview=preview)
                     work.append(Job(judge, scenario, runs, seed=round(rps * 1000 + preview * 1000)))
+    for rps, preview in LATE_FAULTS:
+        for name, judge in LATE.items():
+            cells.append(Cell("late", rps, preview, name))
+            late = Scenario(rps=rps, stable=STABLE, preview=preview, onset=ONSET)
+            work.append(Job(judge, late, runs, seed=round(rps * 1000 + preview * 1000)))
     return cells, work
 
 
@@ -101,6 +111,19 @@ def fault_table(results: Results) -> list[str]:
             cells = [_fault(results[Cell("fixed", rps, preview, name)]) for name in FIXED]
             lines.append(_row([f"{rps:g}", f"{100 * preview:g} %", f"{floor:.1f}"], cells))
     return lines
+
+
+def late_table(results: Results) -> list[str]:
+    lines = _header(["rps", "preview fails"], list(LATE))
+    for rps, preview in LATE_FAULTS:
+        found = [results[Cell("late", rps, preview, name)] for name in LATE]
+        cells = [f"{_number(each.harm)} ±{_number(each.harm_error)} / {_after(each)}" for each in found]
+        lines.append(_row([f"{rps:g}", f"{100 * preview:g} %"], cells))
+    return lines
+
+
+def _after(summary: Summary) -> str:
+    return f"{summary.seconds['revert'] - ONSET:g} s" if "revert" in summary.seconds else "never"
 
 
 def false_revert_table(results: Results) -> list[str]:
