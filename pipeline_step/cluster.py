@@ -11,6 +11,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -55,8 +56,9 @@ class Cluster:
         return other
 
     def get(self, ref: Ref) -> Object:
-        """Read one object."""
-        found: Object = self._json("GET", self._path(ref), what=str(ref))
+        """Read one object, or for a reference without a name a list, with its objects under `items`."""
+        query = {"labelSelector": ref.labels} if ref.labels else {}
+        found: Object = self._json("GET", self._path(ref), query=query, what=str(ref))
         return found
 
     def find(self, ref: Ref) -> Object | None:
@@ -67,11 +69,25 @@ class Cluster:
             return None
 
     def list_objects(self, group: str, resource: str, namespace: str = "", labels: str = "") -> list[Object]:
-        """All objects of a resource, in one namespace or in all, that have these labels (`a=b,c`)."""
-        ref = Ref(group=group, resource=resource, namespace=namespace, name="")
-        query = {"labelSelector": labels} if labels else {}
-        items: list[Object] = self._json("GET", self._path(ref), query=query, what=str(ref))["items"]
+        """All objects of a resource, in one namespace or in all, that have these labels (`a=b,c`).
+
+        Raises `NotFound` where no version of the group has the resource.
+        """
+        ref = Ref(group=group, resource=resource, namespace=namespace, name="", labels=labels)
+        try:
+            items: list[Object] = self.get(ref)["items"]
+        except NotFound:
+            items = self._list_in_another_version(ref)
         return items
+
+    def _list_in_another_version(self, ref: Ref) -> list[Object]:
+        """A group may have a resource only in a version that it does not prefer."""
+        answer = self._json("GET", f"/apis/{ref.group}", what=f"the API group {ref.group}")
+        for version in (entry["groupVersion"] for entry in answer["versions"]):
+            with suppress(NotFound):
+                items: list[Object] = self._json("GET", self._path(ref, version), what=str(ref))["items"]
+                return items
+        raise NotFound(f"no version of {ref.group} has {ref.resource}", 404)
 
     def create(self, ref: Ref, obj: Object) -> Object:
         """Create an object; raises `Conflict` where it exists already."""

@@ -18,16 +18,21 @@ Seconds = NewType("Seconds", float)
 class Ref:
     """Which object: its API group ("" is the core group), plural resource name, namespace and name.
 
-    The version is left out on purpose: the cluster says which one it prefers.
+    Without a name it is the list of those that have these `labels` (`a=b,c`). The version is left out on purpose:
+    the cluster says which one it prefers.
     """
 
     group: str
     resource: str
     namespace: str
     name: str
+    labels: str = ""
 
     def __str__(self) -> str:
         kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        if not self.name:
+            kind += f" in {self.namespace}" if self.namespace else ""
+            return f"{kind} with {self.labels}" if self.labels else kind
         return f"{kind} {self.namespace}/{self.name}" if self.namespace else f"{kind} {self.name}"
 
 
@@ -118,13 +123,14 @@ class Counts:
 class Outcome(Enum):
     """What a gate can find.
 
-    `UNDECIDED` is a judge's "neither proven yet": it lets the weight rise and does not let it promote. The last three
-    are no verdict at all, and each has its own policy.
+    `UNDECIDED` is a judge's "neither proven yet": it lets the weight rise and does not let it promote. `WAITING` is for
+    a person or a job that has not answered: it holds. The last three are no verdict, and each has its own policy.
     """
 
     PASS = "pass"
     FAIL = "fail"
     UNDECIDED = "undecided"
+    WAITING = "waiting"
     NO_DATA = "no_data"
     TOO_LITTLE = "too_little"
     UNREACHABLE = "unreachable"

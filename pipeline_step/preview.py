@@ -14,6 +14,7 @@ from pipeline_step.model import Backend, Object
 MANAGED_BY = "app.kubernetes.io/managed-by"
 APP = "pipeline-step.dev/app"
 PULL_REQUEST = "pipeline-step.dev/pull-request"
+PREVIEW = "pipeline-step.dev/preview"
 SHA = "pipeline-step.dev/sha"
 LONGEST = 63
 
@@ -53,6 +54,8 @@ def namespace(name: str, marks: dict[str, str]) -> Object:
 def mark(obj: Object, preview: Backend, app: str, number: int, sha: str) -> Object:
     """The object as part of the preview: in its namespace, with its labels, and the reviewed SHA on it and its pods.
 
+    The label `PREVIEW` names the preview's Service, so that its pods are found by it.
+
     Raises `ConfigError` for an object of another namespace: a preview writes nowhere else.
     """
     marked = copy.deepcopy(obj)
@@ -65,7 +68,7 @@ def mark(obj: Object, preview: Backend, app: str, number: int, sha: str) -> Obje
     metadata["namespace"] = preview.namespace
     for part in (metadata, marked.get("spec", {}).get("template", {}).get("metadata")):
         if part is not None:
-            part["labels"] = {**(part.get("labels") or {}), **labels(app, number)}
+            part["labels"] = {**(part.get("labels") or {}), **labels(app, number), PREVIEW: preview.service}
             part["annotations"] = {**(part.get("annotations") or {}), SHA: sha}
     return marked
 
@@ -75,8 +78,8 @@ def clone(
 ) -> list[Object]:
     """Production's workload and Service under the preview's name and namespace, with the new image.
 
-    In production's own namespace the labels that production selects by get other values, so that neither
-    Service ever picks a pod of the other side.
+    In production's own namespace the labels that production selects by get other values, and the copies select by
+    the label `PREVIEW`, so that neither Service picks a pod of the other side by itself.
     """
     selectors = {
         **(service["spec"].get("selector") or {}),
@@ -84,13 +87,15 @@ def clone(
     }
     if preview.namespace == service["metadata"]["namespace"] or preview.service != service["metadata"]["name"]:
         renamed = {key: fill(f"{value}-{preview.service}", {}) for key, value in selectors.items()}
+        renamed[PREVIEW] = preview.service
+        own = {PREVIEW: preview.service}
     else:
-        renamed = selectors
+        renamed, own = selectors, {}
 
     pods = _bare(workload)
     pods["metadata"]["name"] = preview.service
     pods["spec"]["replicas"] = replicas
-    pods["spec"]["selector"] = {"matchLabels": renamed}
+    pods["spec"]["selector"] = {"matchLabels": own or renamed}
     template = pods["spec"]["template"]
     template["metadata"] = {**template.get("metadata", {})}
     template["metadata"].pop("creationTimestamp", None)
@@ -104,7 +109,7 @@ def clone(
     front["metadata"]["name"] = preview.service
     front["spec"] = {key: value for key, value in front["spec"].items() if key not in _SERVICE_FIELDS}
     front["spec"]["type"] = "ClusterIP"
-    front["spec"]["selector"] = {key: renamed[key] for key in service["spec"].get("selector") or {}}
+    front["spec"]["selector"] = own or {key: renamed[key] for key in service["spec"].get("selector") or {}}
     front["spec"]["ports"] = [{k: v for k, v in port.items() if k != "nodePort"} for port in front["spec"]["ports"]]
     return [pods, front]
 

@@ -37,8 +37,7 @@ def missing(cluster: Cluster, need: Need) -> str:
         return ""
     names = ", ".join(obj["metadata"]["name"] for obj in found)
     there = f"none of {names} fits" if names else "there is none"
-    kind = f"{ref.resource}.{ref.group}" if ref.group else ref.resource
-    return f"{kind} in {ref.namespace}: {there}: {need.why}; {need.remedy}"
+    return f"{ref}: {there}: {need.why}; {need.remedy}"
 
 
 def _others(cluster: Cluster, need: Need) -> str:

@@ -20,6 +20,7 @@ from pipeline_step.requirements import require
 from pipeline_step.route import change_one, observe
 from pipeline_step.sandbox import Sandbox
 from pipeline_step.traffic import ROUTERS, gateway_api
+from tests.clusters import connected
 
 pytestmark = pytest.mark.sandbox
 
@@ -125,8 +126,7 @@ def both_sides(kubectl: Kubectl) -> None:
 
 @pytest.fixture
 def cluster(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    monkeypatch.setenv("KUBECONFIG", str(sandbox.kubeconfig))
-    return Cluster()
+    return connected(sandbox.kubeconfig, monkeypatch)
 
 
 @pytest.fixture
