@@ -32,7 +32,7 @@ class Chapter:
     def phase(self, event: Event) -> str:
         """The name of the phase that begins with an event."""
         if event.kind in ("promoting", "undoing"):
-            return f"PR {self.number} becoming production"
+            return f"PR {self.number} being promoted"
         if not event.weight:
             return self.after(event.kind)
         name = f"PR {self.number} at {event.weight} %"
