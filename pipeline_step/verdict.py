@@ -78,6 +78,12 @@ class Verdict:
         return max(known) if len(known) == len(each) else None
 
     @property
+    def slo_proven(self) -> bool:
+        """Whether every SLO is shown to be kept, and there is one: what `promote-if-slo` asks."""
+        within = [metric.log_within for metric in self.metrics if metric.log_within is not None]
+        return bool(within) and min(within) >= self.needed_promote
+
+    @property
     def suspicious(self) -> bool:
         """Whether there is enough evidence against the preview to stop raising its weight."""
         return self.log_revert >= 0.5 * self.needed_revert

@@ -83,6 +83,16 @@ def test_the_slo_must_be_proven_too():
     assert (result.outcome, result.log_promote) == ("undecided", found.log_within)
 
 
+def test_the_slo_alone_can_be_proven():
+    """600 clean requests show less than 1 %, long before a margin of 0.01 pp."""
+    metric = Metric(name="errors", limit=0.01, max_increase=0.0001)
+    result = judged((metric,), [errors(0, 100, 0, 100)] * 6, 50.0)
+    assert result.slo_proven
+    assert result.outcome == "undecided"
+    assert not judged((metric,), [errors(0, 100, 0, 100)] * 2, 50.0).slo_proven
+    assert not judged((PLAIN,), [errors(0, 100, 0, 100)] * 60, 50.0).slo_proven
+
+
 def test_stable_that_misses_its_slo_holds_instead_of_blaming_the_preview():
     result = judged((LIMITED,), [errors(10, 250, 10, 250)] * 20, weight=50.0)
     assert result.environment_unhealthy
