@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testbed import environment, network
 
 from pipeline_step.sandbox import Sandbox
+from tests.testbed import environment, network
 
 from .bed import Api, Bed
 from .world import World, make

@@ -28,20 +28,30 @@ class History:
     def __init__(self, api: Api, *places: tuple[str, str]) -> None:
         self._api = api
         self._before: dict[tuple[str, str], tuple[int, list[Obj]]] = {}
+        self._found: dict[tuple[str, str], list[Change]] = {}
         for place in places:
             listed = api.send("GET", path(*place)).json()
-            self._before[place] = int(listed["metadata"]["resourceVersion"]), listed["items"]
+            items = [{"kind": place[0], **item} for item in listed["items"]]
+            self._before[place] = int(listed["metadata"]["resourceVersion"]), items
 
     def changes(self, kind: str, namespace: str) -> list[Change]:
-        """What was there at first, and every change until now, in the order of the server."""
-        start, items = self._before[(kind, namespace)]
-        found = [Change(start, "EXISTING", item) for item in items]
-        return found + list(self._since(kind, namespace, start))
+        """What was there at first, and every change until the first call, in the order of the server."""
+        place = (kind, namespace)
+        if place not in self._found:
+            start, items = self._before[place]
+            before = [Change(start, "EXISTING", item) for item in items]
+            self._found[place] = before + list(self._since(kind, namespace, start))
+        return self._found[place]
 
     def _since(self, kind: str, namespace: str, start: int) -> Iterator[Change]:
-        """Replay from the server's own history until the newest state of everything that is listed now."""
+        """Replay from the server's own history until the newest state of everything that is listed now.
+
+        That something was deleted is in no list, so for all but the route, which stays, it takes a second longer.
+        """
         awaited = {o["metadata"]["uid"]: int(o["metadata"]["resourceVersion"]) for o in self._api.list(kind, namespace)}
         awaited = {uid: version for uid, version in awaited.items() if version > start}
+        if kind == "VirtualService" and not awaited:
+            return
         url = f"{self._api.url}{path(kind, namespace)}?watch=1&resourceVersion={start}&timeoutSeconds=1"
         with self._api.session.get(url, stream=True, timeout=(10, 30)) as stream:
             for line in stream.iter_lines(chunk_size=None):
@@ -54,6 +64,8 @@ class History:
                 yield Change(version, event["type"], event["object"])
                 if version >= awaited.get(metadata["uid"], version + 1):
                     del awaited[metadata["uid"]]
+                if kind == "VirtualService" and not awaited:
+                    return
         assert not awaited, f"the watch of {kind} in {namespace} did not show the newest state"
 
 

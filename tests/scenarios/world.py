@@ -148,6 +148,11 @@ class World:
         """Wait until so many pods stand ready behind the Service."""
         eventually(lambda: len(self.ready_pods(namespace)) == replicas, f"{replicas} ready pods in {namespace}")
 
+    def await_gone(self, number: int = 7) -> None:
+        """Wait until the preview's namespace is gone."""
+        space = self.preview_namespace(number)
+        eventually(lambda: self.bed.api.find("Namespace", "", space) is None, f"{space} is gone")
+
     def ready_pods(self, namespace: str) -> set[str]:
         """The addresses that the EndpointSlices call ready."""
         return ready(self.bed.api.list("EndpointSlice", namespace))
@@ -242,6 +247,7 @@ def make(bed: Bed, directory: Path, *, route: Obj | None = None, **env: str) -> 
         "HOME": str(home),
         "KUBECONFIG": str(bed.kubeconfig),
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "PULL_NUMBER": "7",
         "REPO_OWNER": "carlossg",
         "REPO_NAME": "croc-hunter",
