@@ -39,6 +39,15 @@ which = _options(
     click.option("--run", default="", help="An id of this run. Default: $BUILD_ID, or random."),
     click.option("--results", type=click.Path(path_type=Path), help="Write Tekton results to this folder."),
 )
+ACCOUNTS = ("preview", "shift", "guard")  # as in permissions.py
+account = click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    type=click.Choice(ACCOUNTS),
+    default=ACCOUNTS,
+    help="Only what the account of these commands does. Default: all three.",
+)
 override = click.option("--override", "overrides", multiple=True, help="Pass the freeze of this name.")
 strategy = _options(
     override,
@@ -206,12 +215,13 @@ def plan(weight: int | None, **options: Any) -> None:
 @cli.command()
 @where
 @which
-def doctor(**options: Any) -> None:
+@account
+def doctor(accounts: tuple[str, ...], **options: Any) -> None:
     """Say what is missing before the first run: API, permissions, route, gateways, both sides."""
     from pipeline_step import doctor as checks
 
     with opened(configured(options)) as run:
-        findings = checks.examine(run)
+        findings = checks.examine(run, accounts)
     if options["output"] == "json":
         click.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -219,6 +229,28 @@ def doctor(**options: Any) -> None:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
     if not all(finding.ok for finding in findings):
         sys.exit(5)
+
+
+@cli.command()
+@where
+@which
+@account
+@click.option(
+    "--namespace", "home", default="jx", help="Where the pipelines run, and so the accounts live. Default: jx."
+)
+def roles(accounts: tuple[str, ...], home: str, **options: Any) -> None:
+    """Print the ServiceAccounts and Roles that this configuration needs, for an administrator to apply."""
+    from pipeline_step.errors import StepError
+    from pipeline_step.roles import document
+    from pipeline_step.route import observe
+
+    with opened(configured(options)) as run:
+        objects: Any = {}
+        try:
+            objects = observe(run.target, next(iter(run.clusters.values())), [run.preview]).objects
+        except StepError as error:
+            click.echo(f"the route can't be read, so what it needs besides is left out: {error}", err=True)
+        click.echo(document(run.config, objects, home, accounts), nl=False)
 
 
 @cli.command()

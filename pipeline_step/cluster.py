@@ -126,14 +126,17 @@ class Cluster:
             return
 
     def allowed(self, verb: str, ref: Ref) -> bool:
-        """Whether this account may do it, asked by a SelfSubjectAccessReview."""
+        """Whether this account may do it, asked by a SelfSubjectAccessReview.
+
+        A Namespace counts as inside itself, so that a Role there can allow it.
+        """
         resource, _, subresource = ref.resource.partition("/")
         attributes = {
             "verb": verb,
             "group": ref.group,
             "resource": resource,
             "subresource": subresource,
-            "namespace": ref.namespace,
+            "namespace": ref.name if ref.resource == "namespaces" else ref.namespace,
             "name": ref.name,
         }
         review = {

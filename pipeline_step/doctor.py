@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_step import permissions, requirements
+from pipeline_step import requirements
 from pipeline_step.errors import NotReady, StepError
-from pipeline_step.model import Backend
+from pipeline_step.model import Backend, Ref
 from pipeline_step.ownership import gitops_owner, rewriting_owner
+from pipeline_step.permissions import ACCOUNTS
+from pipeline_step.roles import granted
 from pipeline_step.route import Seen, observe
 from pipeline_step.run import Run
 from pipeline_step.traffic import ROUTERS
@@ -24,16 +26,16 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine(run: Run) -> list[Finding]:
-    """All checks of all clusters; a check that can't be made is a finding too."""
+def examine(run: Run, accounts: Collection[str] = tuple(ACCOUNTS)) -> list[Finding]:
+    """All checks of all clusters, for what these accounts do; a check that can't be made is a finding too."""
     findings: list[Finding] = []
     for context, cluster in run.clusters.items():
         where = f"{context}: " if context else ""
-        findings += [finding._replace(text=where + finding.text) for finding in _examine(run, cluster)]
+        findings += [finding._replace(text=where + finding.text) for finding in _examine(run, cluster, accounts)]
     return findings
 
 
-def _examine(run: Run, cluster: Cluster) -> Iterator[Finding]:
+def _examine(run: Run, cluster: Cluster, accounts: Collection[str]) -> Iterator[Finding]:
     try:
         version = cluster.version()
     except StepError as error:
@@ -46,12 +48,16 @@ def _examine(run: Run, cluster: Cluster) -> Iterator[Finding]:
     except StepError as error:
         yield Finding(False, f"the route can't be read: {error}")
     if seen is not None:
-        yield from _route(run, cluster, seen)
-    yield from _permissions(run, cluster, seen)
+        yield from _route(run, seen)
+    yield from _permissions(run, cluster, seen, accounts)
+    if "shift" not in accounts:
+        return
+    if seen is not None:
+        yield from _readiness(run, cluster, seen)
     yield from _sides(run, cluster)
 
 
-def _route(run: Run, cluster: Cluster, seen: Seen) -> Iterator[Finding]:
+def _route(run: Run, seen: Seen) -> Iterator[Finding]:
     router = ROUTERS[run.target.router]
     routed = router.routed(run.target, seen.objects)
     shares = ", ".join(f"{backend} {weight} %" for backend, weight in seen.weights.items())
@@ -60,6 +66,11 @@ def _route(run: Run, cluster: Cluster, seen: Seen) -> Iterator[Finding]:
         yield Finding(False, f"{routed} belongs to {owner}, which would overwrite the weights; take the route from it")
     if tool := gitops_owner(seen.objects[routed]):
         yield Finding(True, f"{routed} is applied by {tool}: tell it to ignore the weights, or it may set them back")
+
+
+def _readiness(run: Run, cluster: Cluster, seen: Seen) -> Iterator[Finding]:
+    """Whether requests would get where the route sends them."""
+    router = ROUTERS[run.target.router]
     for need in router.needs(run.target, seen.objects, [run.preview]):
         try:
             trouble = requirements.missing(cluster, need)
@@ -84,21 +95,20 @@ def _reach(run: Run, seen: Seen) -> Iterator[Finding]:
             yield Finding(False, trouble)
 
 
-def _permissions(run: Run, cluster: Cluster, seen: Seen | None) -> Iterator[Finding]:
-    router = ROUTERS[run.target.router]
-    routers = router.permissions(run.target, seen.objects if seen else {}, [run.preview])
-    wanted = [
-        *permissions.shift(run.config, routers, run.preview),
-        *permissions.promote(run.config),
-        *permissions.deploy(run.config, run.preview),
-    ]
-    missing = [
-        permission for permission in dict.fromkeys(wanted) if not cluster.allowed(permission.verb, permission.ref)
-    ]
-    for verb, ref, reason in missing:
-        yield Finding(False, f"this account may not {verb} {ref}, needed to {reason}")
+def _permissions(run: Run, cluster: Cluster, seen: Seen | None, accounts: Collection[str]) -> Iterator[Finding]:
+    wanted = granted(run.config, seen.objects if seen else {}, accounts)
+    users: dict[tuple[str, Ref], list[str]] = {}
+    reasons: dict[tuple[str, Ref], str] = {}
+    for account, needed in wanted.items():
+        for verb, ref, reason in needed:
+            users.setdefault((verb, ref), []).append(account)
+            reasons.setdefault((verb, ref), reason)
+    missing = [asked for asked in users if not cluster.allowed(*asked)]
+    for verb, ref in missing:
+        who = ", ".join(dict.fromkeys(users[verb, ref]))
+        yield Finding(False, f"this account may not {verb} {ref}, needed to {reasons[verb, ref]} ({who})")
     if not missing:
-        yield Finding(True, f"this account has all {len(wanted)} permissions that the configuration needs")
+        yield Finding(True, f"this account has all {len(users)} permissions that {', '.join(accounts)} needs")
 
 
 def _sides(run: Run, cluster: Cluster) -> Iterator[Finding]:
