@@ -98,7 +98,8 @@ def test_the_whole_story(environment: dict[str, str], nothing_left: Callable[[in
     ):
         assert words in text, text
     verdicts = [line.split()[0] for line in text.splitlines() if line.startswith(("  yes  ", "   NO  "))]
-    assert verdicts == ["yes"] * 10, text
+    assert set(verdicts) == {"yes"}, text
+    assert len(verdicts) >= 10, text
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -27,19 +27,20 @@ from pipeline_step.errors import Exit, NotReady
 from pipeline_step.health import rolled_out
 from pipeline_step.http import Http
 from pipeline_step.live import Progress, Screen
-from pipeline_step.model import Object
+from pipeline_step.model import Hold, Object
 from pipeline_step.picture import Side, View, short
 from pipeline_step.route import observe
 from pipeline_step.run import Event, Look, Result, Run
 from pipeline_step.sandbox import Sandbox
 from pipeline_step.sandbox.load import Load
-from pipeline_step.sandbox.outcome import Chapter, Story, checks, table
+from pipeline_step.sandbox.outcome import BETWEEN, Chapter, Story, checks, table
 from pipeline_step.sandbox.tally import Tally
 
 EXAMPLE = Path(__file__).with_name("croc_hunter")
 HOST = "croc-hunter.istio.us.g.csanchez.org"
 REPOSITORY = "carlossg/croc-hunter-jenkinsx-serverless"
 READY_WITHIN = 30.0
+FOLLOWED = 0.05  # seconds until Envoy's worker thread does what its main thread has accepted
 GOOD, BAD = 35, 36
 FAIL_RATE = 0.3
 COMING = {0: "a pull request gets a preview", GOOD: "another pull request, a bad one, gets a preview"}
@@ -93,6 +94,7 @@ class Telling:
         self._labels = {"jx-production": "production", "jx-staging": "staging"}
         self._weights: dict[str, int] = {}
         self._progress = Progress(self._config(GOOD).policy)
+        self._phase = ""
         self._doing = ""
         self._coming = COMING[0]
         self._chapters: list[Chapter] = []
@@ -102,7 +104,7 @@ class Telling:
         """Every chapter; how a rollout ended if a signal ended it, else None."""
         self._bring_up_production()
         with self._load:
-            self._phase("before", {"jx-production": 99, "jx-staging": 1})
+            self._enter("before", {"jx-production": 99, "jx-staging": 1})
             self.say(f"{self._pace.rate:.0f} requests per second go through a real Envoy; staging gets 1 % of them")
             time.sleep(self._pace.watched)
             self._before = self._route()
@@ -180,6 +182,7 @@ class Telling:
         self._chapters.append(Chapter(number=number, namespace=config.preview.namespace))
         steps = ",".join(str(step.weight) for step in config.policy.steps)
         self._doing = f"pipeline-step rollout --pr {number} --steps {steps}"
+        self._load.phase = BETWEEN
         result = rollout.rollout(self._run(config))
         self._doing, self._coming = "", COMING.get(number, "")
         self._chapters[-1].result = result
@@ -213,36 +216,40 @@ class Telling:
         )
 
     def _tell(self, event: Event) -> None:
-        """A transition: requests sent from now on, when Envoy follows it, belong to another phase."""
+        """A transition: requests sent once Envoy follows it belong to another phase."""
         self._progress.tell(event)
         chapter = self._chapters[-1]
-        if self._load.phase in chapter.weights:
+        if self._phase in chapter.weights:
             self._say_counts()
         why = "" if event.kind == "shifted" and not chapter.weights else f": {event.reason}"
         self.say(f"PR {chapter.number} {report.headline(event)}{why}", STYLES.get(event.kind, ""))
         self._sandbox.settle()
+        time.sleep(FOLLOWED)
         weights = observe(self._target, self._cluster).weights
-        self._phase(chapter.phase(event), {backend.partition(".")[2]: w for backend, w in weights.items()})
+        self._enter(chapter.phase(event), {backend.partition(".")[2]: w for backend, w in weights.items()})
 
     def _show(self, look: Look) -> None:
+        """A look: where something follows at once, requests belong to neither the phase that ends nor the next."""
         self._progress.show(look)
+        if not isinstance(look.decision, Hold):
+            self._load.phase = BETWEEN
 
-    def _phase(self, phase: str, weights: dict[str, int]) -> None:
+    def _enter(self, phase: str, weights: dict[str, int]) -> None:
         self._weights = weights
-        self._load.phase = phase
+        self._phase = self._load.phase = phase
 
     def _say_counts(self) -> None:
         """What was answered since the last transition."""
-        tally, phase = Tally(self._load.counts()), self._load.phase
+        tally = Tally(self._load.counts())
         parts = []
         for side in self._sides(tally):
             if side.requests:
                 failed = f", {side.failed:,.0f} failed" if side.failed else ""
                 parts.append(f"{side.name} {side.requests:,.0f} ({side.share:.1f} %{failed})")
-        self.say(f"{phase}: {', '.join(parts)}", "dim")
+        self.say(f"{self._phase}: {', '.join(parts)}", "dim")
 
     def _sides(self, tally: Tally) -> list[Side]:
-        phase = self._load.phase
+        phase = self._phase
         found = []
         for namespace, label in tuple(self._labels.items()):
             part = tally.part(phase, namespace)

@@ -12,6 +12,9 @@ from pipeline_step.model import Object
 from pipeline_step.run import Event, Result
 from pipeline_step.sandbox.tally import Tally
 
+BETWEEN = "between two weights"
+"""The phase of requests sent while a weight changes: nobody can say which weight met them."""
+
 
 class Check(NamedTuple):
     """One thing that the story tells, and whether it was so."""
@@ -60,8 +63,8 @@ def table(story: Story, tally: Tally) -> Table:
     made = Table(title="Requests, by who answered them", box=None, padding=(0, 1), pad_edge=False, title_justify="left")
     for name in ("", "all", *story.labels.values(), "failed"):
         made.add_column(name, justify="right" if name else "left", no_wrap=True)
-    phases = list(dict.fromkeys(answer.phase for answer in tally.answers))
-    for phase in phases:
+    phases = dict.fromkeys(answer.phase for answer in tally.answers)
+    for phase in sorted(phases, key=lambda phase: phase == BETWEEN):
         all_of_it = tally.part(phase)
         cells = [f"{tally.part(phase, namespace).requests:,}" for namespace in story.labels]
         made.add_row(phase, f"{all_of_it.requests:,}", *cells, f"{all_of_it.failed:,}")
