@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline_step.errors import ConfigError, NotReady
+from pipeline_step.errors import ConfigError, NotFound, NotReady
 from pipeline_step.health import pod_trouble, rolled_out
 from pipeline_step.model import Backend, Object, Ref
 from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST, clone, labels, mark, namespace
@@ -62,9 +63,10 @@ def remove(cluster: Cluster, preview: Backend, app: str, number: int) -> None:
         ("apps", "daemonsets"),
         ("", "services"),
     ):
-        for obj in cluster.list_objects(group, resource, preview.namespace, selector):
-            name = obj["metadata"]["name"]
-            cluster.delete(Ref(group=group, resource=resource, namespace=preview.namespace, name=name))
+        with suppress(NotFound):  # a cluster that has no such resource has none to delete
+            for obj in cluster.list_objects(group, resource, preview.namespace, selector):
+                name = obj["metadata"]["name"]
+                cluster.delete(Ref(group=group, resource=resource, namespace=preview.namespace, name=name))
 
 
 def _bears(obj: Object, wanted: dict[str, str]) -> bool:

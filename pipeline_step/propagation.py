@@ -46,15 +46,18 @@ def make_room(run: Run, seen: Mapping[str, Seen], rollout: Rollout) -> str:
 def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[], None]) -> dict[str, Seen]:
     """Before the first write: the route as it is is followed, and there is room for the rollout's weight.
 
-    Raises `NotReady` where that takes longer than the preview may take to get ready.
+    What an earlier run of this preview left undone is for this one to do, and not waited for. Raises `NotReady`
+    where it takes longer than the preview may take to get ready.
     """
     until = run.clock.time() + seconds(run.config.file.preview.ready_within)
-    while waiting := unsettled(run, seen) or make_room(run, seen, rollout):
+    fresh = {context: one for context, one in seen.items() if run.key not in one.rollouts}
+    while waiting := unsettled(run, fresh) or make_room(run, seen, rollout):
         if run.clock.time() >= until:
             raise NotReady(waiting)
         beat()
         run.clock.sleep(PAUSE)
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
+        fresh = {context: seen[context] for context in fresh}
     return seen
 
 

@@ -6,7 +6,7 @@ are what the user writes under `traffic: NAME:` in the configuration.
 
 from __future__ import annotations
 
-from pipeline_step.traffic import gateway_api, istio
+from pipeline_step.traffic import gateway_api, istio, pods
 from pipeline_step.traffic.interface import Need, Objects, Room, Router, Shares
 
 __all__ = ["ROUTERS", "Need", "Objects", "Room", "Router", "Shares"]
@@ -14,4 +14,5 @@ __all__ = ["ROUTERS", "Need", "Objects", "Room", "Router", "Shares"]
 ROUTERS: dict[str, Router] = {
     "gateway_api": gateway_api,
     "istio": istio,
+    "pods": pods,
 }

@@ -9,7 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from pipeline_step.model import Backend, Object, Put, Ref, Target
-from pipeline_step.traffic import ROUTERS, gateway_api, istio
+from pipeline_step.preview import PREVIEW
+from pipeline_step.traffic import ROUTERS, gateway_api, istio, pods
 from pipeline_step.traffic.gateway_references import GROUP
 from pipeline_step.traffic.istio_hosts import GROUP as ISTIO
 
@@ -123,6 +124,79 @@ def http_routes(draw: st.DrawFn) -> Objects:
     return {HTTP_ROUTE: {**kind, "metadata": draw(metadata()), "spec": {"rules": rules}}}
 
 
+# --- Pods -------------------------------------------------------------------------------------------------------------
+
+SERVICE = Ref(group="", resource="services", namespace="prod", name="shop")
+SELECTOR = {"app": "shop", "tier": "web"}
+REPLICAS = 6
+
+
+def beside(number: int) -> Backend:
+    return Backend(service=f"shop-pr-{number}", namespace="prod")
+
+
+def pod(name: str, labels: Mapping[str, str], ready: bool = True, **metadata: Any) -> dict[Ref, Object]:
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    ref = Ref(group="", resource="pods", namespace="prod", name=name)
+    return {
+        ref: {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": "prod", "labels": dict(labels), **metadata},
+            "status": {"phase": "Running", "conditions": [condition]},
+        }
+    }
+
+
+def deployment(number: int, replicas: int = REPLICAS) -> dict[Ref, Object]:
+    own = {PREVIEW: beside(number).service}
+    ref = Ref(group="apps", resource="deployments", namespace="prod", name=beside(number).service)
+    meta = {"name": ref.name, "namespace": "prod", "labels": own}
+    spec = {"replicas": replicas, "selector": {"matchLabels": own}}
+    return {ref: {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}}
+
+
+@st.composite
+def pods_of_both_sides(draw: st.DrawFn) -> Objects:
+    """Production with one pod or several, and two previews whose own labels differ in all ways."""
+    meta = draw(metadata())
+    spec = {"selector": SELECTOR, "ports": [{"port": 80}], **draw(UNKNOWN)}
+    objects: Objects = {SERVICE: {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}}
+    for number in range(draw(st.integers(1, 6))):
+        objects |= pod(f"shop-{number}", {**SELECTOR, "pod-template-hash": "a"})
+    for number in (1, 2):
+        own = draw(st.sampled_from([{}, {"app": f"shop-pr-{number}"}, {"app": "shop"}, {"tier": "other"}]))
+        annotations = draw(st.sampled_from([{}, {"annotations": {"team": "a"}}]))
+        for index in range(REPLICAS):
+            labels = {PREVIEW: beside(number).service, "pod-template-hash": "b", **own}
+            objects |= pod(f"shop-pr-{number}-{index}", labels, **annotations)
+        objects |= deployment(number)
+    return objects
+
+
+def countable_shares(objects: Objects) -> st.SearchStrategy[dict[Backend, int]]:
+    """Percentages that whole pods beside production's come to exactly."""
+    stable = sum(ref.name.startswith("shop-") and "pr" not in ref.name for ref in objects if ref.resource == "pods")
+    found: list[dict[Backend, int]] = [{}, {beside(1): 0}]
+    for first in range(1, REPLICAS + 1):
+        for second in range(REPLICAS + 1):
+            total = stable + first + second
+            if (100 * first) % total == 0 and (100 * second) % total == 0:
+                found.append({beside(1): 100 * first // total, beside(2): 100 * second // total})
+    return st.sampled_from(found)
+
+
+def _percentages(objects: Objects) -> list[int]:
+    return list(pods.weights(PODS, objects).values())
+
+
+def _production(objects: Objects) -> Any:
+    own = {ref: obj for ref, obj in objects.items() if ref.resource == "pods" and "pr" not in ref.name}
+    return own, objects[SERVICE]["spec"]
+
+
+PODS = Target(app="shop", stable=STABLE, router="pods", route=pods.Settings())
+
 WORLDS = {
     "istio": World(
         target=Target(app="shop", stable=STABLE, router="istio", route=istio.Settings(virtual_service="shop")),
@@ -137,5 +211,12 @@ WORLDS = {
         shares=any_shares,
         listed=lambda objects: [b["weight"] for b in objects[HTTP_ROUTE]["spec"]["rules"][0]["backendRefs"]],
         untouched=lambda objects: objects[HTTP_ROUTE]["spec"]["rules"][1],
+    ),
+    "pods": World(
+        target=PODS,
+        given=pods_of_both_sides(),
+        shares=countable_shares,
+        listed=_percentages,
+        untouched=_production,
     ),
 }

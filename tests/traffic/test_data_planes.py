@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
+import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +21,7 @@ import pytest
 from pipeline_step.cluster import Cluster
 from pipeline_step.errors import NotReady, Refused
 from pipeline_step.model import Backend, Rollout, Target
+from pipeline_step.preview import PREVIEW
 from pipeline_step.requirements import require
 from pipeline_step.route import change_one, observe
 from pipeline_step.sandbox import Sandbox
@@ -26,7 +32,7 @@ pytestmark = pytest.mark.sandbox
 
 HOST = "shop.example.com"
 STABLE = Backend(service="shop", namespace="prod")
-PREVIEW = Backend(service="shop", namespace="pr-35")
+ELSEWHERE = Backend(service="shop", namespace="pr-35")
 
 WORKLOAD = """
 apiVersion: v1
@@ -118,9 +124,9 @@ def kubectl(sandbox: Sandbox) -> Kubectl:
 
 @pytest.fixture(scope="module")
 def both_sides(kubectl: Kubectl) -> None:
-    for namespace in (STABLE.namespace, PREVIEW.namespace):
+    for namespace in (STABLE.namespace, ELSEWHERE.namespace):
         kubectl("apply", "-f", "-", text=WORKLOAD.format(namespace=namespace, replicas=1))
-    for namespace in (STABLE.namespace, PREVIEW.namespace):
+    for namespace in (STABLE.namespace, ELSEWHERE.namespace):
         kubectl("wait", "-n", namespace, "deployment/shop", "--for=condition=Available", "--timeout=30s")
 
 
@@ -187,13 +193,13 @@ def test_weights_are_followed_within_a_second_of_the_write(
     within(5, lambda: is_settled(cluster, aim))
     assert releases(sandbox.gateway_url, 50, host) == {"prod": 50}
 
-    give(cluster, aim, {PREVIEW: 20})
+    give(cluster, aim, {ELSEWHERE: 20})
     within(1, lambda: is_settled(cluster, aim))
     found = releases(sandbox.gateway_url, 1000, host)
     assert set(found) == {"prod", "pr-35"}
     assert 137 <= found["pr-35"] <= 263  # 200 expected, five standard deviations of 12.6
 
-    give(cluster, aim, {PREVIEW: 100})
+    give(cluster, aim, {ELSEWHERE: 100})
     within(1, lambda: is_settled(cluster, aim))
     assert releases(sandbox.gateway_url, 100, host) == {"pr-35": 100}
 
@@ -207,7 +213,7 @@ def test_weights_are_followed_within_a_second_of_the_write(
 
 @pytest.mark.usefixtures("gateway")
 def test_a_rule_that_matches_a_header_goes_on_as_it_was(sandbox: Sandbox, cluster: Cluster) -> None:
-    give(cluster, target(), {PREVIEW: 5})
+    give(cluster, target(), {ELSEWHERE: 5})
     within(1, lambda: is_settled(cluster, target()))
     assert releases(sandbox.gateway_url, 50, **{"x-preview": "always"}) == {"pr-35": 50}
 
@@ -216,12 +222,12 @@ def test_a_rule_that_matches_a_header_goes_on_as_it_was(sandbox: Sandbox, cluste
 def test_without_a_grant_it_is_refused_before_any_traffic_and_would_be_noticed_after(
     sandbox: Sandbox, cluster: Cluster, kubectl: Kubectl
 ) -> None:
-    require(target(), cluster, observe(target(), cluster), [PREVIEW])
+    require(target(), cluster, observe(target(), cluster), [ELSEWHERE])
     kubectl("delete", "referencegrant", "-n", "pr-35", "shop")
     with pytest.raises(Refused, match=r"referencegrants.* in pr-35: there is none: .* create one in pr-35 with from: "):
-        require(target(), cluster, observe(target(), cluster), [PREVIEW])
+        require(target(), cluster, observe(target(), cluster), [ELSEWHERE])
 
-    give(cluster, target(), {PREVIEW: 50})
+    give(cluster, target(), {ELSEWHERE: 50})
 
     def refused() -> bool:
         try:
@@ -244,5 +250,98 @@ def test_a_gateway_that_does_not_exist_is_named_with_those_that_do(cluster: Clus
             '--patch=[{"op": "replace", "path": "/spec/parentRefs/0/name", "value": "pubic"}]')  # fmt: skip
     seen = observe(target(), cluster)
     with pytest.raises(Refused, match=r"istio-system/pubic does not exist \(istio-system has: public\): .* names it"):
-        require(target(), cluster, seen, [PREVIEW])
+        require(target(), cluster, seen, [ELSEWHERE])
     assert "no controller of Gateway istio-system/pubic" in gateway_api.settled(target(), seen.objects)
+
+
+# --- pods -------------------------------------------------------------------------------------------------------------
+
+PODS_CONFIG = """
+app: shop
+production: {namespace: counted, service: shop, workload: deployment/shop}
+preview: {namespace: counted, clone: true}
+traffic: {pods: {}}
+strategy: {steps: [25, 50], bake: 1s, poll: 1s}
+"""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Production of three pods without a mesh, its address, and the step's own command line."""
+
+    address: str
+    step: Callable[..., str]
+
+    def answers(self, count: int) -> Counter[str]:
+        """Who answered, each request over a connection of its own."""
+        found: Counter[str] = Counter()
+        for _ in range(count):
+            with urllib.request.urlopen(self.address, timeout=5) as answer:
+                found["preview" if "pr-35" in json.load(answer)["pod"] else "stable"] += 1
+        return found
+
+
+@pytest.fixture(scope="module")
+def production(kubectl: Kubectl) -> str:
+    kubectl("apply", "-f", "-", text=WORKLOAD.format(namespace="counted", replicas=3))
+    kubectl("wait", "-n", "counted", "deployment/shop", "--for=condition=Available", "--timeout=30s")
+    address = kubectl("get", "service", "-n", "counted", "shop", "-o", "jsonpath={.spec.clusterIP}")
+    return f"http://{address}:80/"
+
+
+@pytest.fixture
+def counted(sandbox: Sandbox, kubectl: Kubectl, production: str, tmp_path: Path) -> Iterator[Counted]:
+    (tmp_path / ".pipeline-step.yaml").write_text(PODS_CONFIG)
+    environment = {**os.environ, "KUBECONFIG": str(sandbox.kubeconfig), "PULL_NUMBER": "35", "PULL_PULL_SHA": "abc"}
+
+    def step(*arguments: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "pipeline_step", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    step("preview", "--image", "shop:2")
+    yield Counted(production, step)
+    step("preview", "--delete")
+    assert "pr-35" not in kubectl("get", "services,deployments", "-n", "counted", "-l", PREVIEW, "-o", "name")
+
+
+def state(kubectl: Kubectl) -> list[Any]:
+    """Production's Service and what belongs to the preview, as far as users write it."""
+    found = json.loads(kubectl("get", "services,deployments", "-n", "counted", "-o", "json"))["items"]
+    return [(obj["metadata"]["name"], obj["metadata"].get("annotations"), obj["spec"]) for obj in found]
+
+
+def test_shares_are_those_of_ready_pods_and_capacity_comes_first(counted: Counted, kubectl: Kubectl) -> None:
+    before = state(kubectl)
+    assert counted.answers(40) == {"stable": 40}
+
+    counted.step("shift", "25")
+    assert 62 <= counted.answers(400)["preview"] <= 138  # 100 expected, standard deviation 8.7
+    counted.step("shift", "50")
+    replicas = kubectl("get", "deployment", "-n", "counted", "shop-pr-35", "-o", "jsonpath={.spec.replicas}")
+    assert replicas == "3", "half of all pods beside three are three"
+    assert 150 <= counted.answers(400)["preview"] <= 250
+
+    counted.step("revert")
+    assert counted.answers(40) == {"stable": 40}
+    assert state(kubectl) == before
+
+
+def test_a_share_out_of_reach_is_refused_with_what_is_near(counted: Counted, kubectl: Kubectl) -> None:
+    before = state(kubectl)
+    said = counted.step("shift", "5", code=5)
+    assert "5 % can't be reached for shop-pr-35.counted beside 3 pods of production" in said
+    assert "the nearest is 25 % (1 pod); 5 % takes 16 pods of production and 1 of the preview" in said
+    assert state(kubectl) == before
+
+
+def test_a_pod_that_dies_is_replaced_without_a_word_of_drift(counted: Counted, kubectl: Kubectl) -> None:
+    counted.step("shift", "25")
+    pod = kubectl("get", "pods", "-n", "counted", "-l", f"app=shop,{PREVIEW}=shop-pr-35", "-o", "name").strip()
+    kubectl("delete", "-n", "counted", pod, "--wait=false")
+    within(5, lambda: counted.answers(20) == {"stable": 20})
+    assert "reasserted" not in counted.step("rollout", "--steps", "25")
+    assert counted.answers(100)["preview"] > 5
