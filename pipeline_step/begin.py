@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from pipeline_step.decide import crowded
 from pipeline_step.errors import HttpError, NotReady, Refused
@@ -18,6 +19,9 @@ from pipeline_step.revert import take_back
 from pipeline_step.route import Seen, change, each, observe, shares
 from pipeline_step.run import Event, Run
 from pipeline_step.traffic import ROUTERS
+
+if TYPE_CHECKING:
+    from pipeline_step.scm import PullRequest
 
 
 def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Beat) -> Rollout:
@@ -110,12 +114,21 @@ def _pinned_sha(run: Run, deployed: str) -> str:
         raise Refused(f"commit {asked} was asked for, but the preview runs {deployed}; deploy it with `preview` first")
     sha = deployed or asked
     try:
-        head = run.head()
+        pull = run.pull()
     except HttpError as error:
         raise Refused(f"the pull request's head can't be read, so nothing is shifted: {error}") from error
-    if head and sha and not same_commit(head, sha):
-        raise Refused(f"the pull request's head is {head[:7]}, but the preview runs {sha[:7]}; deploy it first")
+    if pull and (why := moved_on(pull, sha)):
+        raise Refused(f"{why}; deploy what is to be judged first")
     return sha
+
+
+def moved_on(pull: PullRequest, sha: str) -> str:
+    """Why the pull request is not any more what this commit stands for, in words; "" where it is."""
+    if not pull.open and not pull.merged:
+        return f"pull request {pull.number} is closed"
+    if sha and not same_commit(pull.head, sha):
+        return f"pull request {pull.number} is at {pull.head[:7]}, and the preview runs {sha[:7]}"
+    return ""
 
 
 def same_commit(one: str, other: str) -> bool:

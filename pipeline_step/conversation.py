@@ -18,6 +18,7 @@ from pipeline_step.config import Config, Flags, load, provider_of, pull_of
 from pipeline_step.config_file import DEFAULT_FILE
 from pipeline_step.errors import ConfigError, Exit, HttpError, NotReady, Refused, StepError
 from pipeline_step.freezes import in_force
+from pipeline_step.handled import Handled, take
 from pipeline_step.invocation import opened
 from pipeline_step.promotion import running
 from pipeline_step.reporter import connect
@@ -108,10 +109,14 @@ def _do(thread: _Thread, config: Config, command: Command) -> Result:
         )
         granted = dataclasses.replace(
             config,
-            pull=dataclasses.replace(config.pull, sha=grant.sha, by=grant.by_name or grant.by),
+            pull=dataclasses.replace(config.pull, sha=grant.sha, by=grant.by),
             overrides=(grant.override,) if grant.override else (),
         )
         with opened(granted) as run:
+            if command.verb.raises and not access.is_retreat(command):
+                comment = Handled(id=thread.comment.id, created=thread.comment.created, run=config.run)
+                pull_request = f"{thread.repository}#{thread.pull.number}"
+                take(next(iter(run.clusters.values())), run.target, pull_request, comment)
             return _carry_out(thread, run, grant)
     except StepError as error:
         _reply(thread, config, f"`/{command.verb.value}` was not done: {report.escape(str(error))}")
@@ -147,7 +152,7 @@ def _rules(config: Config) -> Rules:
 
 
 def _carry_out(thread: _Thread, run: Run, grant: Grant) -> Result:
-    command, by = grant.command, grant.by_name or grant.by
+    command, by = grant.command, grant.by
     match command.verb:
         case Verb.SHIFT:
             if command.weight:

@@ -59,7 +59,7 @@ def _is_revert(policy: Policy, measurement: Measurement) -> bool:
 
 
 def _holds(policy: Policy, measurement: Measurement) -> bool:
-    return policy.missing.get(measurement.outcome) is OnMissing.HOLD
+    return measurement.outcome is Outcome.WAITING or policy.missing.get(measurement.outcome) is OnMissing.HOLD
 
 
 def resume(policy: Policy, rollout: Rollout, now: float) -> Rollout:

@@ -34,10 +34,11 @@ def connected(config: Config) -> dict[str, Cluster]:
 def opened(config: Config) -> Iterator[Run]:
     """Everything that a command needs, opened; messages are sent before it closes."""
     from pipeline_step.http import Http
-    from pipeline_step.reporter import Reporter, provider
+    from pipeline_step.reporter import Reporter, conversation
     from pipeline_step.run import Run
 
-    reporter = Reporter(config, time, _say, provider(config))
+    talk = conversation(config)
+    reporter = Reporter(config, time, _say, talk)
     run = Run(
         config=config,
         target=config.target,
@@ -47,7 +48,7 @@ def opened(config: Config) -> Iterator[Run]:
         http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
         clock=time,
         tell=reporter.tell,
-        head=reporter.head,
+        conversation=talk,
     )
     try:
         yield run

@@ -26,7 +26,7 @@ def measure(run: Run, rollout: Rollout, counters: Mapping[str, Mapping[str, Any]
         now=run.clock.time(),
     )
     hurried = {context: cluster.hurried(PATIENCE) for context, cluster in run.clusters.items()}
-    sources = Sources(clusters=hurried, http=run.http)
+    sources = Sources(clusters=hurried, http=run.http, conversation=run.conversation)
 
     def ask(name: str, kind: str, settings: Any) -> Measurement:
         return GATES[kind].measure(name, settings, subject, sources, counters.get(name, {}))

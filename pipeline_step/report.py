@@ -67,8 +67,13 @@ def marker(app: str, number: int) -> str:
     return f"<!-- pipeline-step:{app}:{number} -->"
 
 
-def comment(app: str, number: int, events: Sequence[Event], run_url: str) -> str:
-    """The sticky comment in Markdown: outcome first, then the shares, the gates, what to do, and the history."""
+def comment(
+    app: str, number: int, events: Sequence[Event], run_url: str, *, limit: int = 65_536, html: bool = True
+) -> str:
+    """The sticky comment in Markdown: outcome first, then the shares, the gates, what to do, and the history.
+
+    It has at most `limit` characters: the oldest part of the history goes first. Without `html` it is not folded.
+    """
     last = events[-1]
     parts = [
         marker(app, number),
@@ -85,9 +90,17 @@ def comment(app: str, number: int, events: Sequence[Event], run_url: str) -> str
     links = [f"[{text}]({target})" for text, target in (("Preview", url), ("Pipeline run", run_url)) if target]
     if links:
         parts.append(" · ".join(links))
-    history = "\n".join(f"- {headline(event)}: {escape(event.reason)}" for event in events)
-    parts.append(f"<details><summary>History</summary>\n\n{history}\n\n</details>")
-    return "\n\n".join(parts)
+    before, after = ("<details><summary>History</summary>\n\n", "\n\n</details>") if html else ("**History**\n\n", "")
+    left = limit - len("\n\n".join([*parts, before + after]))
+    history: list[str] = []
+    for event in reversed(events):
+        entry = f"- {headline(event)}: {escape(event.reason)}"
+        left -= len(entry) + 1
+        if left < 0:
+            break
+        history.insert(0, entry)
+    parts.append(before + "\n".join(history) + after)
+    return "\n\n".join(parts)[:limit]
 
 
 def escape(text: str) -> str:

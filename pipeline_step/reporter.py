@@ -16,6 +16,7 @@ from pipeline_step.errors import ConfigError, StepError
 from pipeline_step.run import Clock, Event
 
 if TYPE_CHECKING:
+    from pipeline_step.gates import Conversation
     from pipeline_step.http import Http
     from pipeline_step.scm import Repository, Scm
 
@@ -26,18 +27,18 @@ class Reporter:
     """One run's messages. `say` writes a line for people; `close` waits for what is still to be sent."""
 
     def __init__(
-        self, config: Config, clock: Clock, say: Callable[[str], None], provider: tuple[Scm, Http, Repository] | None
+        self, config: Config, clock: Clock, say: Callable[[str], None], conversation: Conversation | None
     ) -> None:
         self._config = config
         self._clock = clock
         self._say = say
-        self._provider = provider
+        self._conversation = conversation
         self._events: list[Event] = []
         self._sent = 0
         self._news = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._send_all, name="reporter", daemon=True)
-        if provider:
+        if conversation:
             self._thread.start()
 
     def tell(self, event: Event) -> None:
@@ -49,16 +50,9 @@ class Reporter:
                 self._events.append(event)
                 self._news.notify()
 
-    def head(self) -> str:
-        """The pull request's head commit as the provider has it now; "" without a provider."""
-        if not self._provider:
-            return ""
-        scm, http, repository = self._provider
-        return scm.pull_request(http, repository, self._config.pull.number).head
-
     def close(self) -> None:
         """Wait until the last event is sent, for `PATIENCE` seconds at most."""
-        if not self._provider:
+        if not self._conversation:
             return
         with self._news:
             self._closing = True
@@ -81,8 +75,8 @@ class Reporter:
     def _send(self, events: list[Event]) -> None:
         from pipeline_step.scm import Status
 
-        assert self._provider
-        scm, http, repository = self._provider
+        assert self._conversation
+        scm, http, repository = self._conversation.scm, self._conversation.http, self._conversation.repository
         config, event = self._config, events[-1]
         sha = event.sha or next((e.sha for e in reversed(events) if e.sha), config.pull.sha)
         if sha:
@@ -95,13 +89,25 @@ class Reporter:
             scm.set_status(http, repository, sha, status)
         number = config.pull.number
         marker = report.marker(config.file.app, number)
-        body = report.comment(config.file.app, number, events, config.provider.run_url)
+        body = report.comment(
+            config.file.app,
+            number,
+            events,
+            config.provider.run_url,
+            limit=scm.COMMENT_LIMIT,
+            html=scm.RENDERS_HTML,
+        )
         scm.upsert_comment(http, repository, number, marker, body)
 
 
-def provider(config: Config) -> tuple[Scm, Http, Repository] | None:
-    """The Git provider to report to; None where no token or no pull request is given."""
-    return connect(config.provider) if config.provider.token and config.pull.number else None
+def conversation(config: Config) -> Conversation | None:
+    """The pull request at its Git provider; None where no token or no pull request is given."""
+    if not (config.provider.token and config.pull.number):
+        return None
+    from pipeline_step.gates import Conversation
+
+    scm, http, repository = connect(config.provider)
+    return Conversation(scm=scm, http=http, repository=repository, number=config.pull.number)
 
 
 def connect(provider: Provider) -> tuple[Scm, Http, Repository]:

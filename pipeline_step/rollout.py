@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
-from pipeline_step.begin import begin, freeze_in_force, same_commit
+from pipeline_step.begin import begin, freeze_in_force, moved_on
 from pipeline_step.decide import advanced, next_move, resume
 from pipeline_step.errors import ConfigError, Exit, HttpError, Interrupted, NotReady, Refused, StepError, Superseded
 from pipeline_step.hold import HEARTBEAT, Beat, holding, record_on
@@ -181,11 +181,11 @@ def _changed(run: Run, rollout: Rollout) -> str:
 def _still_reviewed(run: Run, rollout: Rollout, move: Advance | Promote) -> Advance | Promote | Hold | Revert:
     """Before each increase: the pull request's head is still the commit that was judged; an error holds."""
     try:
-        head = run.head()
+        pull = run.pull()
     except HttpError as error:
         return Hold(f"the pull request's head can't be read: {error}")
-    if head and rollout.sha and not same_commit(head, rollout.sha):
-        return Revert(f"the pull request moved on to {head[:7]}; {rollout.sha[:7]} was judged")
+    if pull and (why := moved_on(pull, rollout.sha)):
+        return Revert(why)
     return move
 
 

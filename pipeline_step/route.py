@@ -156,6 +156,21 @@ def change_one(target: Target, cluster: Cluster, update: Update, seen: Seen | No
             seen = None
 
 
+def edit(target: Target, cluster: Cluster, amend: Callable[[Object], Object]) -> Object:
+    """Change something else on the routed object than weights and record, as guarded as they are; what stands now."""
+    until = time.monotonic() + CONTENTION
+    while True:
+        seen = observe(target, cluster)
+        after = amend(seen.routed)
+        if after == seen.routed:
+            return after
+        try:
+            return cluster.replace(ROUTERS[target.router].routed(target, seen.objects), after)
+        except Conflict:
+            if time.monotonic() > until:
+                raise
+
+
 def _act(cluster: Cluster, changes: list[Change]) -> dict[Ref, Object]:
     written: dict[Ref, Object] = {}
     for item in changes:

@@ -12,7 +12,9 @@ from pipeline_step.model import Backend, Decision, Measurement, Policy, Rollout,
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
     from pipeline_step.config import Config
+    from pipeline_step.gates import Conversation
     from pipeline_step.http import Http
+    from pipeline_step.scm import PullRequest
 
 
 class Clock(Protocol):
@@ -73,8 +75,12 @@ class Run:
     tell: Callable[[Event], None]
     show: Callable[[Look], None] = field(default=lambda look: None)
     """Given every look, for a live view; it must return at once and raise nothing."""
-    head: Callable[[], str] = field(default=lambda: "")
-    """The pull request's head commit as its provider has it now; "" where none is configured."""
+    conversation: Conversation | None = None
+
+    def pull(self) -> PullRequest | None:
+        """The pull request as its provider has it now; None where none is configured. Raises `HttpError`."""
+        at = self.conversation
+        return at.scm.pull_request(at.http, at.repository, at.number) if at else None
 
     @property
     def key(self) -> str:

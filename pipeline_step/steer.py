@@ -6,18 +6,16 @@ Each is one guarded write of the record; the run sees it at its next look.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pipeline_step import freezes
-from pipeline_step.errors import Conflict, Refused
+from pipeline_step.errors import Refused
 from pipeline_step.freezes import MANUAL, Manual
-from pipeline_step.model import Phase, Rollout
+from pipeline_step.model import Object, Phase, Rollout
 from pipeline_step.record import Rollouts
-from pipeline_step.route import CONTENTION, change, each, observe
+from pipeline_step.route import change, each, edit
 from pipeline_step.run import Event, Result, Run
-from pipeline_step.traffic import ROUTERS
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -90,18 +88,8 @@ def _steer(run: Run, kind: str, reason: str, move: Callable[[Rollout], Rollout])
 
 
 def _set_freeze(run: Run, cluster: Cluster, manual: Manual | None) -> None:
-    until = time.monotonic() + CONTENTION
-    while True:
-        seen = observe(run.target, cluster)
-        routed = ROUTERS[run.target.router].routed(run.target, seen.objects)
-        before = seen.objects[routed]
-        standing = {name: one for name, one in freezes.read(before).items() if name != MANUAL}
-        after = freezes.write(before, {**standing, MANUAL: manual} if manual else standing)
-        if after == before:
-            return
-        try:
-            cluster.replace(routed, after)
-            return
-        except Conflict:
-            if time.monotonic() > until:
-                raise
+    def amended(routed: Object) -> Object:
+        standing = {name: one for name, one in freezes.read(routed).items() if name != MANUAL}
+        return freezes.write(routed, {**standing, MANUAL: manual} if manual else standing)
+
+    edit(run.target, cluster, amended)

@@ -62,6 +62,7 @@ def saw(outcome: Outcome) -> Measurement:
         ([Outcome.NO_DATA], 300, Hold("it was no_data")),
         ([Outcome.TOO_LITTLE], 300, Hold("it was too_little")),
         ([Outcome.UNREACHABLE], 300, Hold("it was unreachable")),
+        ([Outcome.WAITING], 300, Hold("it was waiting")),
         ([Outcome.NO_DATA], 600, Revert("the deadline passed at 1 %: it was no_data", inconclusive=True)),
         ([Outcome.PASS], 600, Revert("the deadline passed at 1 %", inconclusive=True)),
     ],

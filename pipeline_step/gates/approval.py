@@ -94,7 +94,7 @@ def _waiting(name: str, settings: Settings, subject: Subject, state: Mapping[str
     holds = settings.hold_at is not None and subject.weight >= settings.hold_at
     return Measurement(
         gate=name,
-        outcome=Outcome.TOO_LITTLE if holds else Outcome.UNDECIDED,
+        outcome=Outcome.WAITING if holds else Outcome.UNDECIDED,
         reason=f"{name}: waits for an approval: {' or '.join(ways)}{state['refused']}",
         counters=state,
     )

@@ -93,7 +93,7 @@ def judge(found: Object, pods: list[Object]) -> tuple[Outcome, str]:
         return Outcome.FAIL, f"{what} failed: {failed.get('message') or failed.get('reason') or 'no reason given'}"
     if trouble:
         return Outcome.UNREACHABLE, f"{what} can't start: {trouble}"
-    return Outcome.TOO_LITTLE, f"{what} is still running"
+    return Outcome.WAITING, f"{what} is still running"
 
 
 def job_ref(name: str, settings: Settings, subject: Subject, began: float) -> Ref:

@@ -31,7 +31,7 @@ SIGNATURE = "X-Pipeline-Step-Signature"
 OUTCOMES = {
     "pass": Outcome.PASS,
     "fail": Outcome.FAIL,
-    "wait": Outcome.TOO_LITTLE,
+    "wait": Outcome.WAITING,
     "no_data": Outcome.NO_DATA,
 }
 
@@ -108,8 +108,8 @@ def judge(name: str, response: Response) -> Measurement:
         reason = f"{name}: {response.url} answered {response.status}{f' ({said})' if said else ''}"
         return Measurement(gate=name, outcome=Outcome.FAIL, reason=reason)
     if "json" not in response.headers.get("content-type", "") or not response.body.strip():
-        outcome = Outcome.TOO_LITTLE if response.status == 202 else Outcome.PASS
-        word = "not ready to judge yet" if outcome is Outcome.TOO_LITTLE else "content"
+        outcome = Outcome.WAITING if response.status == 202 else Outcome.PASS
+        word = "not ready to judge yet" if outcome is Outcome.WAITING else "content"
         reason = f"{name}: {response.url} answered {response.status}: {word}"
         return Measurement(gate=name, outcome=outcome, reason=reason)
     answer = response.decode(_Answer)

@@ -162,7 +162,7 @@ def test_it_holds_from_a_weight_on_and_fails_in_the_end(waiting: Waiting) -> Non
     given = {"hold_at": 25, "within": "2m"}
     assert waiting.measure(**given).outcome is Outcome.UNDECIDED
     waiting.subject = replace(waiting.subject, weight=25, began=BEGAN + 30)
-    assert waiting.measure(**given).outcome is Outcome.TOO_LITTLE
+    assert waiting.measure(**given).outcome is Outcome.WAITING
     measurement = waiting.measure(after=90, **given)
     assert (measurement.outcome, measurement.reason) == (Outcome.FAIL, "approval: nobody approved within 2m")
 

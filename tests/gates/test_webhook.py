@@ -58,9 +58,9 @@ def test_what_is_sent(measure: Callable[..., Measurement], site: Callable[..., S
     [
         (200, b'{"outcome": "pass"}', Outcome.PASS, "says pass"),
         (200, b'{"outcome": "fail", "reason": "cart is\\nempty"}', Outcome.FAIL, "judge: cart is empty"),
-        (200, b'{"outcome": "wait"}', Outcome.TOO_LITTLE, "says wait"),
+        (200, b'{"outcome": "wait"}', Outcome.WAITING, "says wait"),
         (200, b'{"outcome": "no_data"}', Outcome.NO_DATA, "says no_data"),
-        (202, b"", Outcome.TOO_LITTLE, "answered 202: not ready to judge yet"),
+        (202, b"", Outcome.WAITING, "answered 202: not ready to judge yet"),
         (409, b'{"message": "cart is empty"}', Outcome.FAIL, "answered 409 (cart is empty)"),
         (412, b"", Outcome.FAIL, "answered 412"),
         (401, b"", Outcome.UNREACHABLE, "check that the token"),

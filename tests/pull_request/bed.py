@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,8 +56,9 @@ def step(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def deploy(environment: dict[str, str], sha: str, **_: str) -> None:
-    done = step(environment, "preview", "--image", f"croc-hunter:{sha[:7]}", "--sha", sha)
+def deploy(environment: dict[str, str], sha: str) -> None:
+    """Deploy the commit, as an image that production can't be running already."""
+    done = step(environment, "preview", "--image", f"croc-hunter:{secrets.token_hex(4)}", "--sha", sha)
     assert done.returncode == 0, done.stderr
 
 

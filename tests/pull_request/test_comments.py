@@ -36,6 +36,8 @@ def environment(sandbox: Sandbox, world: World, server: Running, tmp_path: Path)
     yield environment
     if weights(environment) != HOME:
         assert step(environment, "revert").returncode == 0
+    leases = ["kubectl", "delete", "leases", "-n", "jx-production", "-l", "app.kubernetes.io/managed-by=pipeline-step"]
+    subprocess.run(leases, env=environment, check=True, capture_output=True, timeout=30)
 
 
 def deployed(environment: dict[str, str]) -> str:
@@ -146,3 +148,17 @@ def test_the_latest_commanding_comment_is_found_without_its_id(environment: dict
     assert weights(environment)["preview"] == 5
     assert "not both" in step(environment, "comment", "7", "--latest").stderr
     assert step(environment, "comment").returncode == 2
+
+
+def test_a_comment_is_done_once(environment: dict[str, str], world: World) -> None:
+    """A webhook that comes twice, or a job that reads the latest comment again, must not repeat a shift."""
+    first = world.add_note(5, "wendy", "/shift 5")
+    assert step(environment, "comment", str(first.id), "--run", "r1").returncode == 0
+    assert step(environment, "comment", str(first.id), "--run", "r1").returncode == 0, "a retry of the same run may"
+    second = world.add_note(5, "wendy", "/revert\n/shift 10")
+    assert step(environment, "comment", str(second.id), "--run", "r2").returncode == 0
+    for stale, said in ((second, "was done already, by run r2"), (first, "is older than comment")):
+        done = step(environment, "comment", str(stale.id), "--run", "r3")
+        assert (done.returncode, said in done.stdout) == (5, True), done.stdout
+    assert step(environment, "comment", "--latest", "--run", "r4").returncode == 5
+    assert step(environment, "revert").returncode == 0

@@ -49,7 +49,7 @@ def test_a_new_commit_before_the_first_weight_is_refused(
     moved = world.push(5)
     done = step(environment, "shift", "5", "--config", strategy(tmp_path))
     assert done.returncode == 5
-    assert f"the pull request's head is {moved[:7]}, but the preview runs {deployed[:7]}" in done.stderr
+    assert f"pull request 5 is at {moved[:7]}, and the preview runs {deployed[:7]}" in done.stderr
     assert weights(environment) == {"production": 99, "staging": 1}
 
 
@@ -68,7 +68,7 @@ def test_a_new_commit_in_mid_rollout_takes_the_traffic_back(
         moved = world.push(5)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 3, said
-    assert f"the pull request moved on to {moved[:7]}" in said
+    assert f"pull request 5 is at {moved[:7]}, and the preview runs" in said
     assert weights(environment) == {"production": 99, "staging": 1}
 
 
