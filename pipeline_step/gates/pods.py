@@ -35,6 +35,7 @@ def read(
 ) -> dict[str, Answers]:
     """GET `path` of every ready pod behind each Service, in all clusters; the target port if no port is given.
 
+    A pod behind several of them (the `pods` router brings a preview's behind production's) counts for the first.
     Takes no longer than `patience` seconds: what did not answer by then is a failure.
     """
     answers = {key: Answers() for key in backends}
@@ -47,8 +48,11 @@ def read(
         }
         found = _collect(listed, patience / 2, answers, lambda key, _: f"the pods of {backends[key]} were not listed")
         asked: dict[Future[str], tuple[str, str]] = {}
-        for (key, context), endpoints in found.items():
-            pods = {endpoint.pod: endpoint for endpoint in endpoints}
+        taken: set[tuple[str, str, str]] = set()
+        for key, context in sorted(found, key=lambda one: list(backends).index(one[0])):
+            own = {endpoint.pod: (context, endpoint.namespace, endpoint.pod) for endpoint in found[key, context]}
+            pods = {endpoint.pod: endpoint for endpoint in found[key, context] if own[endpoint.pod] not in taken}
+            taken.update(own.values())
             answers[key].pods += len(pods)
             for pod in pods.values():
                 call = executor.submit(clusters[context].pod_get, pod.namespace, pod.pod, port or pod.port, path)
