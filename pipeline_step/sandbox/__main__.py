@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from pipeline_step.errors import StepError
-from pipeline_step.sandbox import Sandbox
+from pipeline_step.sandbox import Sandbox, example
 
 
 def run(directory: Path | None, api_port: int, gateway_port: int) -> None:
@@ -22,6 +22,8 @@ def run(directory: Path | None, api_port: int, gateway_port: int) -> None:
         print(f"# API      {sandbox.url}")
         print(f"# gateway  {sandbox.gateway_url}")
         print(f"# Envoy    {sandbox.envoy_admin_url}")
+        print(f"# an example to begin with: kubectl apply -f {example.FOLDER}/cluster.yaml")
+        print(f"#                           curl -H 'Host: {example.HOST}' {sandbox.gateway_url}/")
         print("# stops with Ctrl-C", flush=True)
         over.wait()
 

@@ -6,40 +6,27 @@ process so that the picture can show what they see. What is said at the end is c
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import os
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import msgspec
-import yaml
 from rich.console import Console
 
 from pipeline_step import deploy, report, rollout
 from pipeline_step.cluster import Cluster
-from pipeline_step.config import Config, Flags, load
-from pipeline_step.errors import Exit, NotReady
-from pipeline_step.health import rolled_out
+from pipeline_step.config import Config
+from pipeline_step.errors import Exit
 from pipeline_step.http import Http
 from pipeline_step.live import Progress, Screen
-from pipeline_step.model import Hold, Object
+from pipeline_step.model import Hold
 from pipeline_step.picture import Side, View, short
 from pipeline_step.route import observe
 from pipeline_step.run import Event, Look, Result, Run
-from pipeline_step.sandbox import Sandbox
+from pipeline_step.sandbox import Sandbox, example
 from pipeline_step.sandbox.load import Load
 from pipeline_step.sandbox.outcome import BETWEEN, Chapter, Story, checks, table
 from pipeline_step.sandbox.tally import Tally
 
-EXAMPLE = Path(__file__).with_name("croc_hunter")
-HOST = "croc-hunter.istio.us.g.csanchez.org"
-REPOSITORY = "carlossg/croc-hunter-jenkinsx-serverless"
-READY_WITHIN = 30.0
 FOLLOWED = 0.05  # seconds until Envoy's worker thread does what its main thread has accepted
 GOOD, BAD = 35, 36
 FAIL_RATE = 0.3
@@ -70,12 +57,12 @@ def demo(pace: Pace, console: Console | None = None) -> Exit:
     For the main thread of a process that leaves afterwards: it ends with SIGINT and SIGTERM ignored, so that a second
     Ctrl-C does not disturb the cleaning up, which takes a second.
     """
-    with Sandbox() as sandbox, contextlib.chdir(EXAMPLE), _kubeconfig(sandbox.kubeconfig):
+    with Sandbox() as sandbox, example.at_home(sandbox.kubeconfig):
         try:
             telling = Telling(sandbox, pace, console)
             with telling.screen:
-                interrupted = telling.all_of_it()
-            return telling.sum_up() if interrupted is None else interrupted.exit
+                story = telling.all_of_it()
+            return story if isinstance(story, Exit) else telling.sum_up(story)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
@@ -89,42 +76,48 @@ class Telling:
         self._pace = pace
         self._began = time.monotonic()
         self._cluster = Cluster()
-        self._load = Load(sandbox.gateway_url, HOST, pace.rate)
-        self._target = self._config(GOOD).target
-        self._labels = {"jx-production": "production", "jx-staging": "staging"}
+        self._load = Load(sandbox.gateway_url, example.HOST, pace.rate)
+        self._configs = {
+            number: example.configured(number, COMMITS[number], _image(number), bake=pace.bake, poll=pace.poll)
+            for number in (GOOD, BAD)
+        }
+        self._labels = {example.PRODUCTION: "production", example.STAGING: "staging"}
         self._weights: dict[str, int] = {}
-        self._progress = Progress(self._config(GOOD).policy)
+        self._progress = Progress(self._configs[GOOD].policy)
         self._phase = ""
         self._doing = ""
         self._coming = COMING[0]
         self._chapters: list[Chapter] = []
         self.screen = Screen(self._view, console)
 
-    def all_of_it(self) -> Result | None:
-        """Every chapter; how a rollout ended if a signal ended it, else None."""
-        self._bring_up_production()
+    def all_of_it(self) -> Story | Exit:
+        """Every chapter; the code to leave with where a signal ended one."""
+        self._doing = "kubectl apply -f cluster.yaml"
+        self.heading("croc-hunter goes into jx-production and jx-staging, with a VirtualService over both")
+        example.bring_up(self._cluster)
+        self._sandbox.settle()
+        self._doing = ""
+        before = example.users_part(self._configs[GOOD], self._cluster)
+        self._enter("before", self._shares())
         with self._load:
-            self._enter("before", {"jx-production": 99, "jx-staging": 1})
             self.say(f"{self._pace.rate:.0f} requests per second go through a real Envoy; staging gets 1 % of them")
             time.sleep(self._pace.watched)
-            self._before = self._route()
             for number in (GOOD, BAD):
                 result = self._pull_request(number)
                 if result.exit in (Exit.INTERRUPTED, Exit.TERMINATED):
-                    return result
+                    return result.exit
                 time.sleep(self._pace.watched)
-        return None
-
-    def sum_up(self) -> Exit:
-        """Say what was counted and whether all went as told."""
-        tally = Tally(self._load.counts())
-        story = Story(
+        return Story(
             chapters=self._chapters,
             labels=self._labels,
-            before=self._before,
-            after=self._route(),
-            production=self._production_image(),
+            before=before,
+            after=example.users_part(self._configs[GOOD], self._cluster),
+            production=example.production_image(self._configs[GOOD], self._cluster),
         )
+
+    def sum_up(self, story: Story) -> Exit:
+        """Say what was counted and whether all went as told."""
+        tally = Tally(self._load.counts())
         console = self.screen.console
         console.print()
         console.print(table(story, tally))
@@ -148,35 +141,17 @@ class Telling:
         self.screen.console.print()
         self.say(text, "bold")
 
-    def _bring_up_production(self) -> None:
-        self._doing = "kubectl apply -f cluster.yaml"
-        self.heading("croc-hunter goes into jx-production and jx-staging, with a VirtualService over both")
-        refs = []
-        for obj in yaml.safe_load_all((EXAMPLE / "cluster.yaml").read_text()):
-            ref = self._cluster.ref(obj)
-            self._cluster.apply(ref, obj)
-            if obj["kind"] == "Deployment":
-                refs.append(ref)
-        until = time.monotonic() + READY_WITHIN
-        while pending := [ref for ref in refs if not rolled_out(self._cluster.get(ref))[0]]:
-            if time.monotonic() > until:
-                raise NotReady(f"{pending[0]} did not get ready in the sandbox within {READY_WITHIN:.0f} s")
-            time.sleep(0.1)
-        self._sandbox.settle()
-        self._doing = ""
-
     def _pull_request(self, number: int) -> Result:
         """Deploy a preview and roll it out; how the rollout ended."""
-        image = f"croc-hunter:pr-{number}"
         if number == BAD:
-            self._sandbox.images.build(image, {"FAIL_RATE": str(FAIL_RATE)})
-        config = self._config(number)
+            self._sandbox.images.build(_image(number), {"FAIL_RATE": str(FAIL_RATE)})
+        config = self._configs[number]
         self._labels[config.preview.namespace] = f"PR {number}"
         self._progress = Progress(config.policy)
         told = "" if number == GOOD else f". It is bad: {FAIL_RATE * 100:.0f} % of its answers are errors"
         self.heading(f"Pull request {number} gets a preview in a namespace of its own{told}")
         self._coming = f"a share of production's requests for PR {number}"
-        self._doing = f"pipeline-step preview --pr {number} --image {image}"
+        self._doing = f"pipeline-step preview --pr {number} --image {_image(number)}"
         deploy.deploy(self._run(config))
         self.say(f"its preview is ready in {config.preview.namespace}")
         self._chapters.append(Chapter(number=number, namespace=config.preview.namespace))
@@ -187,20 +162,6 @@ class Telling:
         self._doing, self._coming = "", COMING.get(number, "")
         self._chapters[-1].result = result
         return result
-
-    def _config(self, number: int) -> Config:
-        flags = Flags(
-            number=number,
-            repository=REPOSITORY,
-            sha=COMMITS[number],
-            image=f"croc-hunter:pr-{number}",
-            by="a reviewer",
-            steps="1,5,25",
-            bake=self._pace.bake,
-        )
-        config = load(flags, {})
-        strategy = msgspec.structs.replace(config.file.strategy, poll=self._pace.poll)
-        return dataclasses.replace(config, file=msgspec.structs.replace(config.file, strategy=strategy))
 
     def _run(self, config: Config) -> Run:
         return Run(
@@ -225,14 +186,18 @@ class Telling:
         self.say(f"PR {chapter.number} {report.headline(event)}{why}", STYLES.get(event.kind, ""))
         self._sandbox.settle()
         time.sleep(FOLLOWED)
-        weights = observe(self._target, self._cluster).weights
-        self._enter(chapter.phase(event), {backend.partition(".")[2]: w for backend, w in weights.items()})
+        self._enter(chapter.phase(event), self._shares())
 
     def _show(self, look: Look) -> None:
         """A look: where something follows at once, requests belong to neither the phase that ends nor the next."""
         self._progress.show(look)
         if not isinstance(look.decision, Hold):
             self._load.phase = BETWEEN
+
+    def _shares(self) -> dict[str, int]:
+        """The weights in force, by namespace."""
+        weights = observe(self._configs[GOOD].target, self._cluster).weights
+        return {backend.partition(".")[2]: weight for backend, weight in weights.items()}
 
     def _enter(self, phase: str, weights: dict[str, int]) -> None:
         self._weights = weights
@@ -254,7 +219,7 @@ class Telling:
         for namespace, label in tuple(self._labels.items()):
             part = tally.part(phase, namespace)
             weight = self._weights.get(namespace, 0)
-            if weight or part.requests or namespace in ("jx-production", "jx-staging"):
+            if weight or part.requests or namespace in (example.PRODUCTION, example.STAGING):
                 found.append(
                     Side(
                         name=label,
@@ -276,31 +241,10 @@ class Telling:
             coming=self._progress.coming or self._coming,
         )
 
-    def _route(self) -> Object:
-        """The user's part of the VirtualService."""
-        seen = observe(self._target, self._cluster)
-        (virtual_service,) = seen.objects.values()
-        kept = ("name", "namespace", "labels", "annotations")
-        metadata = {key: value for key, value in virtual_service["metadata"].items() if key in kept}
-        return {**virtual_service, "metadata": metadata}
-
-    def _production_image(self) -> str:
-        workload = self._cluster.get(self._config(GOOD).workload.ref)
-        image: str = workload["spec"]["template"]["spec"]["containers"][0]["image"]
-        return image
-
     def _clock(self) -> str:
         seconds = int(time.monotonic() - self._began)
         return f"{seconds // 60}:{seconds % 60:02d}"
 
 
-@contextlib.contextmanager
-def _kubeconfig(path: Path) -> Iterator[None]:
-    """Let the client library find the sandbox: it looks nowhere but in the environment."""
-    before: dict[str, Any] = {"KUBECONFIG": os.environ.get("KUBECONFIG")}
-    os.environ["KUBECONFIG"] = str(path)
-    try:
-        yield
-    finally:
-        os.environ.pop("KUBECONFIG")
-        os.environ.update({key: value for key, value in before.items() if value is not None})
+def _image(number: int) -> str:
+    return f"croc-hunter:pr-{number}"
