@@ -6,8 +6,10 @@ from pipeline_step import report
 from pipeline_step.decide import crowded
 from pipeline_step.errors import Refused
 from pipeline_step.model import Rollout
-from pipeline_step.route import check, each, observe, plan
+from pipeline_step.requirements import require
+from pipeline_step.route import check, each, observe, plan, shares
 from pipeline_step.run import Run
+from pipeline_step.traffic import ROUTERS
 
 
 def differences(run: Run, weight: int) -> dict[str, str]:
@@ -32,5 +34,7 @@ def differences(run: Run, weight: int) -> dict[str, str]:
         if not weight:
             wanted.pop(run.key)
         check(run.target, seen, wanted)
-        texts[context] = report.diff(seen, plan(run.target, seen, wanted))
+        require(run.target, run.clusters[context], seen, [run.preview] if weight else [])
+        room = ROUTERS[run.target.router].room(run.target, seen.objects, shares(wanted))
+        texts[context] = report.diff(seen, [*room.changes, *plan(run.target, seen, wanted)])
     return texts

@@ -56,8 +56,22 @@ def _read(
     router = ROUTERS[target.router]
     objects = dict(known)
     while missing := [ref for ref in router.resources(target, objects, previews) if ref not in objects]:
-        objects.update((ref, cluster.get(ref)) for ref in missing)
+        for ref in missing:
+            objects[ref] = cluster.get(ref)
+            objects.update(_listed(ref, objects[ref]))
     return objects
+
+
+def _listed(ref: Ref, found: Object) -> dict[Ref, Object]:
+    """The objects of a list by themselves, with the kind that they bear only outside of lists."""
+    if ref.name:
+        return {}
+    kind = {"apiVersion": found["apiVersion"], "kind": found["kind"].removesuffix("List")}
+    items = [{**kind, **item} for item in found["items"]]
+    return {
+        Ref(group=ref.group, resource=ref.resource, namespace=ref.namespace, name=item["metadata"]["name"]): item
+        for item in items
+    }
 
 
 def _complete(target: Target, cluster: Cluster, seen: Seen, previews: Collection[Backend]) -> Seen:

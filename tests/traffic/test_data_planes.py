@@ -318,6 +318,11 @@ def test_shares_are_those_of_ready_pods_and_capacity_comes_first(counted: Counte
     before = state(kubectl)
     assert counted.answers(40) == {"stable": 40}
 
+    planned = counted.step("plan", "--weight", "50")
+    assert "-  replicas: 1\n+  replicas: 3\n" in planned
+    assert "+    app: shop\n" in planned
+    assert state(kubectl) == before
+
     counted.step("shift", "25")
     assert 62 <= counted.answers(400)["preview"] <= 138  # 100 expected, standard deviation 8.7
     counted.step("shift", "50")
@@ -336,6 +341,9 @@ def test_a_share_out_of_reach_is_refused_with_what_is_near(counted: Counted, kub
     assert "5 % can't be reached for shop-pr-35.counted beside 3 pods of production" in said
     assert "the nearest is 25 % (1 pod); 5 % takes 16 pods of production and 1 of the preview" in said
     assert state(kubectl) == before
+    found = counted.step("doctor")
+    assert "services counted/shop routes shop.counted: shop.counted 100 %" in found
+    assert "can't be reached" not in found, "the strategy's own steps are"
 
 
 def test_a_pod_that_dies_is_replaced_without_a_word_of_drift(counted: Counted, kubectl: Kubectl) -> None:
