@@ -102,5 +102,7 @@ def checks(story: Story, tally: Tally) -> list[Check]:
 def _share(chapter: Chapter, phase: str, tally: Tally) -> Check:
     weight = chapter.weights[phase]
     share = tally.share(phase, chapter.namespace) or 0.0
-    text = f"PR {chapter.number} was given {weight} % and got {share:.1f} % of {tally.part(phase).requests:,} requests"
-    return Check(tally.follows(phase, chapter.namespace, weight), text)
+    ok = tally.follows(phase, chapter.namespace, weight)
+    total = tally.part(phase).requests
+    text = f"PR {chapter.number} was given {weight} % and got {share:.1f} % of {total:,} requests"
+    return Check(ok, f"{text}, {'within' if ok else 'beyond'} chance")
