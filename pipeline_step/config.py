@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline_step.config_file import DEFAULT_FILE, File, chosen, parse
 from pipeline_step.errors import ConfigError
@@ -223,11 +224,27 @@ def provider_of(pull: Pull, environ: Mapping[str, str] = os.environ) -> Provider
     if not token and (file := environ.get("GIT_TOKEN_FILE")):
         token = _read(Path(file)).strip()
     server = environ.get("GIT_SERVER", "")
-    known = f"{server or 'https://github.com'}/{pull.owner}/{pull.repo}" if pull.owner else ""
     return Provider(
-        remote=known or environ.get("REPO_URL", ""),
+        remote=_remote(pull, server, environ.get("REPO_URL", "")),
         kind=environ.get("GIT_KIND", ""),
         server=server,
         token=token,
         run_url=environ.get("PIPELINE_STEP_RUN_URL", ""),
     )
+
+
+def _remote(pull: Pull, server: str, url: str) -> str:
+    """The repository's remote: on `server`, else on that of `url`, which pipelines set; github.com where neither is."""
+    if not pull.owner:
+        return url
+    name = f"{pull.owner}/{pull.repo}"
+    if not server and url:
+        if url.rstrip("/").removesuffix(".git").endswith((f"/{name}", f":{name}")):
+            return url
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ConfigError(
+                f"REPO_URL is not of the repository {name}: set GIT_SERVER, or give --repo as REPO_URL has it"
+            )
+        server = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return f"{server or 'https://github.com'}/{name}"

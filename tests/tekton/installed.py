@@ -95,9 +95,7 @@ def bring_up() -> None:
             for path in files:  # the namespace comes first by its name
                 cluster.kubectl(*apply, str(path))
         for name in ("tekton-pipelines-controller", "tekton-pipelines-webhook"):
-            cluster.kubectl(
-                "rollout", "status", "-n", _NAMESPACE, f"deployment/{name}", "--timeout=120s", patience=130
-            )
+            cluster.kubectl("rollout", "status", "-n", _NAMESPACE, f"deployment/{name}", "--timeout=120s", patience=130)
         _wait_for_webhook()
 
 
