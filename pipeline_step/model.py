@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON: plain dicts, lists and scalars."""
@@ -34,6 +34,14 @@ class Ref:
             kind += f" in {self.namespace}" if self.namespace else ""
             return f"{kind} with {self.labels}" if self.labels else kind
         return f"{kind} {self.namespace}/{self.name}" if self.namespace else f"{kind} {self.name}"
+
+
+class Permission(NamedTuple):
+    """A verb on a resource, and what it is for. A `ref` without a name is any object of its kind in its namespace."""
+
+    verb: str
+    ref: Ref
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,20 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline_step.lock import lease_ref
-from pipeline_step.model import Backend, Ref
+from pipeline_step.model import Backend, Permission, Ref
 
 if TYPE_CHECKING:
     from pipeline_step.config import Config
 
 WORKLOADS = (("apps", "deployments"), ("apps", "statefulsets"), ("apps", "daemonsets"))
-
-
-class Permission(NamedTuple):
-    """A verb on a resource, and what it is for. A `ref` without a name is any object of its kind in its namespace."""
-
-    verb: str
-    ref: Ref
-    reason: str
 
 
 class Route(NamedTuple):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from pipeline_step.model import Object, Ref
-from pipeline_step.permissions import ACCOUNTS, Permission, Route
+from pipeline_step.model import Object, Permission, Ref
+from pipeline_step.permissions import ACCOUNTS, Route
 from pipeline_step.traffic import ROUTERS
 
 if TYPE_CHECKING:

@@ -27,10 +27,9 @@ _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 def render(path: Path, values: Mapping[str, Any]) -> list[Object]:
     """All objects of the file, or of the folder's .yaml and .yml files in the order of their names."""
+    files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
-    else:
-        files = [path]
     if not files:
         raise ConfigError(f"{path}: no .yaml or .yml file in this folder; preview.manifests needs at least one")
     return [obj for file in files for obj in _objects(file, values)]

@@ -12,8 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pipeline_step.errors import Refused
-from pipeline_step.model import Backend, Change, Put, Ref, Target
-from pipeline_step.permissions import Permission
+from pipeline_step.model import Backend, Change, Permission, Put, Ref, Target
 from pipeline_step.settings import Label, Strict
 from pipeline_step.traffic import gateway_references as references
 from pipeline_step.traffic import gateway_status, interface, weighted

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from pipeline_step.model import Backend, Change, Object, Ref, Target
-from pipeline_step.permissions import Permission
+from pipeline_step.model import Backend, Change, Object, Permission, Ref, Target
 
 Objects = Mapping[Ref, Object]
 Shares = Mapping[Backend, int]

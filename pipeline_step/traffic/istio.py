@@ -9,8 +9,7 @@ import copy
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline_step.model import Backend, Change, Object, Put, Ref, Target
-from pipeline_step.permissions import Permission
+from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, Target
 from pipeline_step.settings import Label, Port, Strict
 from pipeline_step.traffic import interface, weighted
 from pipeline_step.traffic import istio_hosts as hosts

@@ -19,8 +19,7 @@ import msgspec
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.health import is_ready
-from pipeline_step.model import Backend, Change, Object, Put, Ref, Target
-from pipeline_step.permissions import Permission
+from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, Target
 from pipeline_step.preview import PREVIEW
 from pipeline_step.settings import Percent, Strict
 from pipeline_step.traffic.interface import Need, Objects, Room, Shares
