@@ -11,6 +11,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -239,7 +240,17 @@ class Cluster:
             delay = min(delay * 2, 2)
 
     def _once(self, method: str, url: str, body: Object | None, content: str) -> tuple[int, Any, bytes]:
-        """One request: status, headers and body; status 0 with the reason as body where there was no answer."""
+        """One request: status, headers and body; status 0 with the reason as body where there was no answer.
+
+        A write is waited for even where a signal arrives meanwhile: one that is still on its way could land after
+        the traffic was taken back, and undo that.
+        """
+        if method == "GET":
+            return self._send(method, url, body, content)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            return pool.submit(self._send, method, url, body, content).result()
+
+    def _send(self, method: str, url: str, body: Object | None, content: str) -> tuple[int, Any, bytes]:
         import urllib3
         from kubernetes.client.exceptions import ApiException
 
