@@ -104,13 +104,15 @@ class Strategy(Strict, frozen=True):
     """The steps, how long each must hold, and how long the whole may take.
 
     `budget` is what all previews of the target may take together, in percent; without it only one rollout at a time
-    has the target.
+    has the target. A revert that can't be confirmed is tried again for `revert_within`; let a pod's grace period be
+    longer, or it is killed before it can say so.
     """
 
     steps: tuple[Weight | StepEntry, ...] = (1, 5, 10, 25, 50)
     bake: Duration = "1m"
     poll: Duration = "5s"
     deadline: Duration = "1h"
+    revert_within: Duration = "2m"
     budget: Weight | None = None
     freezes: tuple[Freeze, ...] = ()
     on_no_data: OnMissing = OnMissing.HOLD

@@ -14,6 +14,7 @@ from pipeline_step.route import change, each
 from pipeline_step.run import Run
 
 HEARTBEAT = lock.DURATION / 4  # seconds between two renewals of the lease
+FAREWELL = 2.0  # seconds that giving the lease back may take while the API does not answer
 Beat = Callable[[], None]
 
 
@@ -43,7 +44,7 @@ def holding(run: Run) -> Iterator[Beat]:
         yield beat
     finally:
         with suppress(StepError):  # a lease that can't be given back runs out by itself
-            each(run.clusters, lambda cluster: lock.release(cluster, ref, run.holder))
+            each(run.clusters, lambda cluster: lock.release(cluster.hurried(FAREWELL), ref, run.holder))
 
 
 def record_on(run: Run, move: Callable[[Rollout], Rollout]) -> Rollout:

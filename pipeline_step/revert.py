@@ -9,12 +9,12 @@ from pipeline_step.model import Phase
 from pipeline_step.promotion import undo, without
 from pipeline_step.route import Seen, change_one, each, observe, plan
 from pipeline_step.run import Event, Result, Run
+from pipeline_step.settings import seconds
 from pipeline_step.traffic import ROUTERS
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
 
-PATIENCE = 120  # seconds that a revert is tried again before it says that it does not know
 PAUSE = 1.0  # seconds between two tries
 FORBIDDEN_PATIENCE = 10  # seconds that it is tried again where the account may not; a Role may just be replaced
 
@@ -30,14 +30,16 @@ def revert(run: Run, reason: str) -> Result:
 def take_back(run: Run, *, only_own: bool = False) -> bool:
     """Take the preview out of the route of every cluster and read it back; whether it was in any.
 
-    Raises `TrafficUnknown` where that can't be confirmed within `PATIENCE` seconds. A route that is gone has
+    Raises `TrafficUnknown` where that can't be confirmed within `strategy.revert_within`. A route that is gone has
     nothing to take back; with `only_own` neither has one where another run has taken over.
     """
     return any(each(run.clusters, lambda cluster: _take_back(run, cluster, only_own)).values())
 
 
 def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
-    until = run.clock.time() + PATIENCE
+    patience = seconds(run.config.file.strategy.revert_within)
+    until = run.clock.time() + patience
+    cluster = cluster.hurried(min(patience, cluster.patience))
     had = False
     while True:
         try:
@@ -62,7 +64,7 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
                 f"{run.preview.host} out of it by hand if it is still there"
             ) from error
         except ClusterError as error:
-            forbidden = error.status in (401, 403) and run.clock.time() >= until - PATIENCE + FORBIDDEN_PATIENCE
+            forbidden = error.status in (401, 403) and run.clock.time() >= until - patience + FORBIDDEN_PATIENCE
             if forbidden or run.clock.time() >= until:
                 raise TrafficUnknown(
                     f"it can't be confirmed that production has all requests again ({error}); "
