@@ -178,8 +178,15 @@ class World:
         eventually(lambda: set(self.answers()) == releases, f"{releases} answer")
 
     def await_weight(self, weight: int, number: int = 7) -> None:
-        """Wait until the preview has this percentage."""
-        eventually(lambda: self.weight(number) == weight, f"{weight} % for the preview")
+        """Wait until the preview has this percentage, for as long as the step that was started last runs."""
+
+        def reached() -> bool:
+            alive = not self.running or self.running[-1].process.poll() is None
+            found = self.weight(number)
+            assert found == weight or alive, f"the step ended at {found} %: {self.running[-1].err()}"
+            return found == weight
+
+        eventually(reached, f"{weight} % for the preview")
 
     def production_image(self) -> str:
         """What production's template names."""
@@ -223,6 +230,7 @@ class World:
         for run in self.running:
             if run.process.poll() is None:
                 run.process.kill()
+            if run.process.stdout and not run.process.stdout.closed:
                 run.process.communicate()
         for space in self.bed.api.list("Namespace"):
             name = space["metadata"]["name"]
