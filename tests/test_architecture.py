@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,17 @@ def test_exit_codes_are_unique_and_documented() -> None:
 
 def test_readme_has_the_help_texts() -> None:
     assert section() in README.read_text(), "a help text has changed; `python -m tests.help_texts` brings it over"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [path for path in ROOT.rglob("*.md") if not {".venv", "node_modules"} & set(path.parts)]
+    broken = [
+        f"{path.relative_to(ROOT)}: {link}"
+        for path in documents
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
+        if not (path.parent / link).exists()
+    ]
+    assert broken == []
 
 
 def test_only_config_reads_the_environment() -> None:
