@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_step.errors import Conflict, NotReady
 from pipeline_step.model import Put, Rollout
@@ -16,13 +16,24 @@ if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
 
 WITHIN = 60.0  # seconds that the data plane has to follow a change
+REFUSED_WITHIN = 5.0  # the same where it says no, since what it misses may have been made in this moment
 PAUSE = 0.5  # seconds between two looks at something that is waited for
 
 
-def unsettled(run: Run, seen: Mapping[str, Seen]) -> str:
-    """Why the data plane of some cluster does not follow its route yet; raises `NotReady` where it refuses to."""
+class Waiting(NamedTuple):
+    """Why the data plane does not follow the route yet ("" where it does), and for how many seconds that is fine."""
+
+    reason: str
+    limit: float = WITHIN
+
+
+def unsettled(run: Run, seen: Mapping[str, Seen]) -> Waiting:
+    """Why the data plane of some cluster does not follow its route."""
     router = ROUTERS[run.target.router]
-    return next((why for one in seen.values() if (why := router.settled(run.target, one.objects))), "")
+    try:
+        return Waiting(next((why for one in seen.values() if (why := router.settled(run.target, one.objects))), ""))
+    except NotReady as error:
+        return Waiting(str(error), REFUSED_WITHIN)
 
 
 def make_room(run: Run, seen: Mapping[str, Seen], rollout: Rollout) -> str:
@@ -47,18 +58,23 @@ def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[]
     """Before the first write: the route as it is is followed, and there is room for the rollout's weight.
 
     What an earlier run of this preview left undone is for this one to do, and not waited for. Raises `NotReady`
-    where it takes longer than the preview may take to get ready.
+    where it takes too long, for pods longer than the preview may take to get ready.
     """
-    until = run.clock.time() + seconds(run.config.file.preview.ready_within)
+    began = run.clock.time()
     fresh = {context: one for context, one in seen.items() if run.key not in one.rollouts}
-    while waiting := unsettled(run, fresh) or make_room(run, seen, rollout):
-        if run.clock.time() >= until:
-            raise NotReady(waiting)
+    while True:
+        waiting = unsettled(run, fresh)
+        if not waiting.reason:
+            patience = seconds(run.config.file.preview.ready_within)
+            waiting = Waiting(make_room(run, seen, rollout), patience)
+        if not waiting.reason:
+            return seen
+        if run.clock.time() - began >= waiting.limit:
+            raise NotReady(waiting.reason)
         beat()
         run.clock.sleep(PAUSE)
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
         fresh = {context: seen[context] for context in fresh}
-    return seen
 
 
 class Watch:
@@ -71,9 +87,9 @@ class Watch:
         """A write was made: from now on it is waited for."""
         self._followed = now
 
-    def late(self, waiting: str, now: float) -> None:
+    def late(self, waiting: Waiting, now: float) -> None:
         """Look at the clock."""
-        if not waiting:
+        if not waiting.reason:
             self._followed = now
-        elif now - self._followed >= WITHIN:
-            raise NotReady(f"the data plane did not follow within {WITHIN:.0f} s: {waiting}")
+        elif now - self._followed >= waiting.limit:
+            raise NotReady(f"the data plane did not follow within {waiting.limit:.0f} s: {waiting.reason}")

@@ -107,16 +107,16 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
         if isinstance(move, Advance | Promote):
             freeze = next((why for one in seen.values() if (why := freeze_in_force(run, one))), "")
             move = Hold(freeze) if freeze else _still_reviewed(run, rollout, move)
-        move = _postponed(run, rollout, move, seen, waiting)
+        move = _postponed(run, rollout, move, seen, waiting.reason)
         run.show(Look(rollout=rollout, measurements=measurements, decision=move))
         match move:
             case Hold():
                 if counters and run.clock.time() - recorded >= HEARTBEAT:
                     _keep(run, counters)
                     recorded = run.clock.time()
-                run.clock.sleep(PAUSE if waiting else seconds(run.config.file.strategy.poll))
+                run.clock.sleep(PAUSE if waiting.reason else seconds(run.config.file.strategy.poll))
             case Advance():
-                _advance(run, move, measurements)
+                _advance(run, move, measurements, seen)
                 recorded = run.clock.time()
                 watch.written(recorded)
             case Promote():
@@ -127,7 +127,7 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
                 assert_never(move)
 
 
-def _advance(run: Run, move: Advance, measurements: Sequence[Measurement]) -> None:
+def _advance(run: Run, move: Advance, measurements: Sequence[Measurement], seen: Mapping[str, Seen]) -> None:
     """The next weight, with what the gates have counted; not where someone paused it in this moment."""
     now = run.clock.time()
     counters = {m.gate: m.counters for m in measurements if m.counters}
@@ -137,7 +137,7 @@ def _advance(run: Run, move: Advance, measurements: Sequence[Measurement]) -> No
             return recorded
         return dataclasses.replace(advanced(run.policy, recorded, move.step, now), counters=counters)
 
-    rollout = record_on(run, up)
+    rollout = record_on(run, up, seen)
     if rollout.phase is not Phase.PAUSED:
         run.tell(Event(kind="shifted", weight=rollout.weight, reason=move.reason, measurements=measurements))
 
