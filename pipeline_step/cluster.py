@@ -289,10 +289,13 @@ class Cluster:
 def _connect(context: str) -> tuple[Any, Any]:
     """The client library's configuration and its HTTP pool, without retries of its own."""
     import kubernetes
+    import yaml
 
     configuration = kubernetes.client.Configuration()
     try:
         kubernetes.config.load_kube_config(context=context or None, client_configuration=configuration)
+    except (yaml.YAMLError, OSError, TypeError, ValueError) as error:
+        raise ConfigError(f"the kubeconfig can't be read: {' '.join(str(error).split())}") from error
     except kubernetes.config.ConfigException as error:
         if context:
             raise ConfigError(f"no usable context {context!r} in the kubeconfig: {error}") from error
