@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from pipeline_step import lock
@@ -10,7 +10,7 @@ from pipeline_step.decide import crowded
 from pipeline_step.errors import Refused, StepError, Superseded
 from pipeline_step.model import Rollout
 from pipeline_step.record import Rollouts
-from pipeline_step.route import change, each
+from pipeline_step.route import Seen, change, each
 from pipeline_step.run import Run
 
 HEARTBEAT = lock.DURATION / 4  # seconds between two renewals of the lease
@@ -47,9 +47,10 @@ def holding(run: Run) -> Iterator[Beat]:
             each(run.clusters, lambda cluster: lock.release(cluster.hurried(FAREWELL), ref, run.holder))
 
 
-def record_on(run: Run, move: Callable[[Rollout], Rollout]) -> Rollout:
+def record_on(run: Run, move: Callable[[Rollout], Rollout], seen: Mapping[str, Seen] | None = None) -> Rollout:
     """Change this run's rollout, record and weight together, from what is recorded now; the new one.
 
+    `seen` is what was read before, to save the reads: where it is no longer so, it is read again.
     Raises `Superseded` where it is no longer this run's, and `Refused` where its weight would pass the budget.
     """
     moved: list[Rollout] = []
@@ -64,5 +65,5 @@ def record_on(run: Run, move: Callable[[Rollout], Rollout]) -> Rollout:
         moved.append(rollout)
         return {**rollouts, run.key: rollout}
 
-    change(run.target, run.clusters, updated)
+    change(run.target, run.clusters, updated, seen)
     return moved[-1]

@@ -28,6 +28,7 @@ from pipeline_step.model import (
     Step,
     Stop,
 )
+from pipeline_step.preflight import opening
 from pipeline_step.preview import digest_of
 from pipeline_step.promotion import already_running, bring_over, running
 from pipeline_step.propagation import PAUSE, Watch, make_room, unsettled
@@ -50,18 +51,19 @@ def rollout(run: Run) -> Result:
             reason = f"production runs {image} already"
             run.tell(Event(kind="unchanged", weight=0, reason=reason))
             return Result(outcome="unchanged", reason=reason, digest=digest_of(image), sha=run.config.pull.sha)
-        return _guarded(run, resumed, run.policy.steps[0].weight, beat, lambda begun: _follow(run, begun, beat))
+        return _guarded(run, resumed, opening(run), beat, lambda begun: _follow(run, begun, beat))
 
 
 def shift(run: Run, weight: int) -> Result:
     """The command: one weight, watched by the gates for one bake, and held."""
     bake = Seconds(seconds(run.config.file.strategy.bake) if run.config.gates else 0.0)
-    policy = dataclasses.replace(run.policy, steps=(Step(weight=weight, bake=bake),), promote=False)
+    step = Step(weight=weight, bake=bake)
+    policy = dataclasses.replace(run.policy, steps=(step,), ramp=None, soak=Seconds(0.0), promote=False)
     one_step = dataclasses.replace(run, policy=policy)
 
     def moved(left: Rollout) -> Rollout:
         now = run.clock.time()
-        begun = advanced(policy, left, 0, now)
+        begun = advanced(left, 0, weight, now)
         return dataclasses.replace(begun, phase=Phase.BAKING, deadline=now + policy.deadline)
 
     with holding(one_step) as beat:
@@ -104,7 +106,7 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
         counters = {m.gate: m.counters for m in measurements if m.counters}
         rollout = dataclasses.replace(rollout, counters=counters)
         move = next_move(run.policy, rollout, measurements, run.clock.time())
-        if isinstance(move, Advance | Promote):
+        if isinstance(move, Promote) or (isinstance(move, Advance) and move.weight > rollout.weight):
             freeze = next((why for one in seen.values() if (why := freeze_in_force(run, one))), "")
             move = Hold(freeze) if freeze else _still_reviewed(run, rollout, move)
         move = _postponed(run, rollout, move, seen, waiting.reason)
@@ -135,7 +137,7 @@ def _advance(run: Run, move: Advance, measurements: Sequence[Measurement], seen:
     def up(recorded: Rollout) -> Rollout:
         if recorded.phase is Phase.PAUSED:
             return recorded
-        return dataclasses.replace(advanced(run.policy, recorded, move.step, now), counters=counters)
+        return dataclasses.replace(advanced(recorded, move.step, move.weight, now), counters=counters)
 
     rollout = record_on(run, up, seen)
     if rollout.phase is not Phase.PAUSED:
@@ -147,7 +149,7 @@ def _postponed(run: Run, rollout: Rollout, move: Decision, seen: Mapping[str, Se
     if isinstance(move, Hold | Revert):
         return move
     if isinstance(move, Advance) and not waiting:
-        waiting = make_room(run, seen, advanced(run.policy, rollout, move.step, run.clock.time()))
+        waiting = make_room(run, seen, advanced(rollout, move.step, move.weight, run.clock.time()))
     return Hold(waiting) if waiting else move
 
 
@@ -192,10 +194,17 @@ def _still_reviewed(run: Run, rollout: Rollout, move: Advance | Promote) -> Adva
 def _end(run: Run, rollout: Rollout, move: Stop | Revert, measurements: Sequence[Measurement]) -> Result:
     """Leave the weight where it is, or take the traffic back; say so."""
     if isinstance(move, Stop):
-        rollout = record_on(
-            run, lambda recorded: dataclasses.replace(recorded, phase=Phase.HELD, reason=move.reason, counters={})
-        )
+        # Without a verdict its own deadline is over: a person gets as long again.
+        deadline = run.clock.time() + run.policy.deadline if move.inconclusive else rollout.deadline
+        reason = move.reason
+
+        def held(recorded: Rollout) -> Rollout:
+            return dataclasses.replace(recorded, phase=Phase.HELD, reason=reason, deadline=deadline, counters={})
+
+        rollout = record_on(run, held)
         outcome, code, weight = "held", Exit.DONE, rollout.weight
+        if move.inconclusive:
+            outcome, code = "unproven", Exit.INCONCLUSIVE
     else:
         take_back(run, only_own=True)
         outcome, code, weight = "reverted", Exit.REVERTED, 0
