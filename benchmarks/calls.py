@@ -14,7 +14,7 @@ ROUNDS = 5
 
 
 def measure() -> Section:
-    """One `shift` without gates on a fresh preview, and one step of a rollout; every request that the API served."""
+    """One `shift` without gates on a fresh preview, then the later steps of a rollout; all that the API served."""
     durations = []
     with Scene(gates=[]) as scene:
         scene.preview(35)
@@ -26,6 +26,10 @@ def measure() -> Section:
             counted = Counter((request.verb, request.resource or request.path) for request in scene.sandbox.requests)
             until_shifted = _until_first_write(scene)
             scene.step("revert", "--pr", "35")
+        scene.sandbox.requests.clear()
+        scene.step("rollout", "--pr", "35", "--steps", "5,25,50", "--bake", "0s")
+        routed = [request.verb for request in scene.sandbox.requests if request.resource == ROUTED]
+    later = " ".join(routed).split("update")[1:3]
     first = {verb: count for (verb, resource), count in until_shifted.items() if resource == ROUTED}
     rows = [
         (f"`{verb} {resource}`", str(count), str(until_shifted[verb, resource]))
@@ -44,7 +48,11 @@ def measure() -> Section:
                 first == {"get": 1, "update": 1},
                 "of the routed object exactly one GET and one PUT for the weight change; there were "
                 f"{first.get('get', 0)} GET and {first.get('update', 0)} PUT",
-            )
+            ),
+            Goal(
+                [words.split() for words in later] == [["get"], ["get"]],
+                "the same for each later step of a rollout without gates",
+            ),
         ],
     )
 
