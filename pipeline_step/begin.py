@@ -92,7 +92,7 @@ def _require(run: Run, seen: Mapping[str, Seen], weight: int) -> None:
     Raises `Refused` before the first write.
     """
     each(run.clusters, lambda cluster: require(run.target, cluster, seen[cluster.context], [run.preview]))
-    weights = [weight, *(step.weight for step in run.policy.steps if step.weight > weight)]
+    weights = [weight, *(later for later in run.policy.weights if later > weight)]
     for one in seen.values():
         others = {preview: share for preview, share in shares(one.rollouts).items() if preview != run.preview}
         for asked in weights:

@@ -78,7 +78,7 @@ def preview(delete: bool, **options: Any) -> None:
 @where
 @which
 @strategy
-@click.option("--steps", default="", help="Percentages such as 1,5,25; over the file's.")
+@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto; over the file's.")
 def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
@@ -201,9 +201,10 @@ def status(watch: bool, output: str, **options: Any) -> None:
 def plan(weight: int | None, **options: Any) -> None:
     """Show what a shift would change, as a diff; change nothing."""
     from pipeline_step.planning import differences
+    from pipeline_step.preflight import opening
 
     with opened(configured(options)) as run:
-        wanted = run.policy.steps[0].weight if weight is None else weight
+        wanted = opening(run) if weight is None else weight
         texts = differences(run, wanted)
     if options["output"] == "json":
         click.echo(json.dumps({"weight": wanted, "diff": texts}))

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pipeline_step.config_file import DEFAULT_FILE, File, chosen, parse
 from pipeline_step.errors import ConfigError
-from pipeline_step.model import Backend, Outcome, Policy, Seconds, Step, Target, Workload
+from pipeline_step.model import Backend, Outcome, Policy, Ramp, Seconds, Step, Target, Workload
 from pipeline_step.preview import fill
 from pipeline_step.settings import seconds
 
@@ -122,11 +122,18 @@ class Config:
         default = Seconds(seconds(strategy.bake))
         return Policy(
             steps=tuple(
-                Step(weight=entry, bake=default)
-                if isinstance(entry, int)
-                else Step(weight=entry.weight, bake=Seconds(seconds(entry.bake)) if entry.bake else default)
-                for entry in strategy.steps
+                Step(weight=entry.weight, bake=Seconds(seconds(entry.bake)) if entry.bake else default)
+                for entry in strategy.listed
             ),
+            ramp=Ramp(
+                harm_budget=strategy.harm_budget,
+                max_weight=strategy.max_weight,
+                poll=Seconds(seconds(strategy.poll)),
+            )
+            if strategy.steps == "auto"
+            else None,
+            soak=Seconds(seconds(strategy.soak)),
+            on_inconclusive=strategy.on_inconclusive,
             deadline=Seconds(seconds(strategy.deadline)),
             promote=self.file.promote is not None,
             missing={
@@ -183,11 +190,13 @@ def _read(path: Path) -> str:
 
 def _overrides(flags: Flags) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    if flags.steps:
+    if flags.steps == "auto":
+        given["steps"] = flags.steps
+    elif flags.steps:
         try:
             given["steps"] = [int(part) for part in flags.steps.split(",")]
         except ValueError as error:
-            raise ConfigError(f"--steps {flags.steps!r}: expected whole numbers such as 1,5,25") from error
+            raise ConfigError(f"--steps {flags.steps!r}: expected whole numbers such as 1,5,25, or auto") from error
     return given | {key: getattr(flags, key) for key in ("bake", "deadline") if getattr(flags, key)}
 
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import yaml
@@ -15,12 +15,13 @@ from pipeline_step.config_errors import explain
 from pipeline_step.errors import ConfigError
 from pipeline_step.freezes import Freeze
 from pipeline_step.gates import GATES
-from pipeline_step.model import OnMissing
+from pipeline_step.model import OnInconclusive, OnMissing
 from pipeline_step.promote import PROMOTERS
 from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName
 from pipeline_step.traffic import ROUTERS
 
 DEFAULT_FILE = ".pipeline-step.yaml"
+HarmBudget = Annotated[float, msgspec.Meta(gt=0, description="failing requests, above 0")]
 PLACEHOLDERS = ("app", "owner", "repo", "number")
 
 
@@ -106,9 +107,17 @@ class Strategy(Strict, frozen=True):
     `budget` is what all previews of the target may take together, in percent; without it only one rollout at a time
     has the target. A revert that can't be confirmed is tried again for `revert_within`; let a pod's grace period be
     longer, or it is killed before it can say so.
+
+    With `steps: auto` the compare gate's evidence sets the weight at every poll, up to `max_weight` percent, so that
+    about `harm_budget` requests fail before a fault can be seen; nothing bakes. `soak` is how long the preview must
+    have had requests before it is promoted, and `on_inconclusive` what happens at the deadline without a verdict.
     """
 
-    steps: tuple[Weight | StepEntry, ...] = (1, 5, 10, 25, 50)
+    steps: Literal["auto"] | tuple[Weight | StepEntry, ...] = (1, 5, 10, 25, 50)
+    harm_budget: HarmBudget = 20.0
+    max_weight: Weight = 50
+    soak: Duration = "0s"
+    on_inconclusive: OnInconclusive = OnInconclusive.REVERT
     bake: Duration = "1m"
     poll: Duration = "5s"
     deadline: Duration = "1h"
@@ -120,6 +129,10 @@ class Strategy(Strict, frozen=True):
     on_unreachable: OnMissing = OnMissing.HOLD
 
     def __post_init__(self) -> None:
+        if not self.max_weight:
+            raise ValueError("max_weight is above 0")
+        if self.steps == "auto":
+            return
         weights = [entry if isinstance(entry, int) else entry.weight for entry in self.steps]
         if not weights:
             raise ValueError("steps needs at least one weight, such as [1, 5, 25]")
@@ -127,6 +140,13 @@ class Strategy(Strict, frozen=True):
             raise ValueError(f"steps must rise; these are {weights}")
         if weights[0] == 0:
             raise ValueError(f"steps start above 0; these are {weights}")
+
+    @property
+    def listed(self) -> tuple[StepEntry, ...]:
+        """The steps, none where they are `auto`."""
+        if self.steps == "auto":
+            return ()
+        return tuple(StepEntry(weight=entry) if isinstance(entry, int) else entry for entry in self.steps)
 
 
 class Comments(Strict, frozen=True):
@@ -156,6 +176,18 @@ class File(Strict, frozen=True):
     promote: Promote | None = None
     comments: Comments = Comments()
     contexts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        judges = [choice.compare for choice in self.gates if choice.compare is not None]
+        if self.strategy.steps == "auto" and len(judges) != 1:
+            raise ValueError(
+                f"strategy.steps: auto takes the weights from exactly one compare gate; `gates` has {len(judges)}"
+            )
+        limits = [one for judge in judges for one in (judge.errors, judge.latency) if one and one.slo is not None]
+        if self.strategy.on_inconclusive is OnInconclusive.PROMOTE_IF_SLO and not limits:
+            raise ValueError(
+                "strategy.on_inconclusive: promote-if-slo needs an `slo` in a compare gate's errors or latency"
+            )
 
 
 def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> File:

@@ -89,10 +89,12 @@ def _readiness(run: Run, cluster: Cluster, seen: Seen) -> Iterator[Finding]:
 
 def _reach(run: Run, seen: Seen) -> Iterator[Finding]:
     """Whether the router can give every weight of the strategy."""
-    for step in run.policy.steps:
-        shares = {run.preview: step.weight}
+    for weight in run.policy.weights:
+        shares = {run.preview: weight}
         if trouble := ROUTERS[run.target.router].unreachable(run.target, seen.objects, shares):
             yield Finding(False, trouble)
+            if run.policy.ramp:  # which may come to every percentage: one example will do
+                return
 
 
 def _permissions(run: Run, cluster: Cluster, seen: Seen | None, accounts: Collection[str]) -> Iterator[Finding]:

@@ -68,11 +68,13 @@ class Progress:
         match look.decision:
             case Hold(reason):
                 last = "promotion" if self._policy.promote else "it is held there"
+                if self._policy.ramp:
+                    last = f"up to {self._policy.ramp.max_weight} % as the evidence allows, {last}"
                 then = f"{steps[step + 1].weight} %" if step + 1 < len(steps) else last
                 waited = next((m.gate for m in look.measurements if m.reason == reason), "")
                 return f"{f'waits for a verdict of {waited}' if waited else reason}; then {then}"
-            case Advance(index, _):
-                return f"{steps[index].weight} %"
+            case Advance(weight=weight):
+                return f"{weight} %"
             case Promote():
                 return "promotion: production gets the preview's image"
             case Stop(reason):

@@ -145,10 +145,27 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """What a judge knows beside its outcome, for the ramp and for a deadline without a verdict.
+
+    `upper` bounds the preview's failure rate (1 before any request), `suspicious` is evidence against it short of a
+    verdict, `slo_proven` that it keeps every SLO. `rate` is requests a second of both sides, and `staleness` how old
+    the counters may be.
+    """
+
+    upper: float
+    suspicious: bool
+    slo_proven: bool
+    rate: float
+    staleness: Seconds
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """What a gate saw, with counts so that a later judge may weigh them.
 
-    `counters` is what the gate wants to be given at its next measurement (the raw counters it subtracts from).
+    `counters` is what the gate wants to be given at its next measurement (the raw counters it subtracts from);
+    `judged` is said by judges only.
     """
 
     gate: str
@@ -158,6 +175,7 @@ class Measurement:
     stable: Counts | None = None
     preview: Counts | None = None
     counters: Mapping[str, Any] = field(default_factory=dict)
+    judged: Judged | None = None
 
 
 class Phase(Enum):
@@ -220,20 +238,52 @@ class OnMissing(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Ramp:
+    """Steps that the judge chooses: at most about `harm_budget` failing requests before a fault can be seen.
+
+    `max_weight` is a percentage, and `poll` the time between two looks.
+    """
+
+    harm_budget: float
+    max_weight: int
+    poll: Seconds
+
+
+class OnInconclusive(Enum):
+    """What to do at the deadline without a verdict."""
+
+    REVERT = "revert"
+    HOLD = "hold"
+    PROMOTE_IF_SLO = "promote-if-slo"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Policy:
-    """What `decide` follows: the steps, the deadline, and what missing verdicts mean."""
+    """What `decide` follows: the steps, or the ramp that replaces them, and what missing verdicts mean.
+
+    `soak` is how long the preview must have had requests, at any weight, before it is promoted.
+    """
 
     steps: tuple[Step, ...]
     deadline: Seconds
     promote: bool
     missing: Mapping[Outcome, OnMissing]
+    ramp: Ramp | None = None
+    soak: Seconds = Seconds(0.0)
+    on_inconclusive: OnInconclusive = OnInconclusive.REVERT
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Every percentage that this may come to, rising."""
+        return tuple(range(1, self.ramp.max_weight + 1)) if self.ramp else tuple(step.weight for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """Go to the strategy's step with this index."""
+    """Go to another step: its number, counted from 0, and its percentage, which a ramp may also lower."""
 
     step: int
+    weight: int
     reason: str
 
 
@@ -253,9 +303,10 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Every step held and nothing promotes by itself: leave the weight and end."""
+    """Leave the weight and end: nothing promotes by itself, or `inconclusive`, nothing was proven in time."""
 
     reason: str
+    inconclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

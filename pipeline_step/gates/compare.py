@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipeline_step.errors import NotReady
 from pipeline_step.gates import exposition, promql, scraping
-from pipeline_step.gates.increments import fingerprint, remembered
+from pipeline_step.gates.increments import Advance, fingerprint, remembered
 from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import side
 from pipeline_step.gates.promql import Server
@@ -21,14 +23,17 @@ from pipeline_step.gates.scraping import Scraped, Scraping
 from pipeline_step.gates.shares import Percentage, Points, share
 from pipeline_step.gates.windows import common_edges, count, windows
 from pipeline_step.judge import Evidence, Metric, Policy, update
-from pipeline_step.model import Counts, Measurement, Outcome
+from pipeline_step.model import Counts, Judged, Measurement, Outcome, Seconds
 from pipeline_step.sentence import sentence
 from pipeline_step.settings import Duration, Strict, seconds
 from pipeline_step.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
+    from pipeline_step.run import Clock
 
+LOOK_BACK = 60.0  # seconds over which a Prometheus server says how many requests there are
+SMOOTHING = 0.5  # of the requests a second: how much the latest window counts
 OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
 
 
@@ -124,6 +129,7 @@ def measure(
         key: count(settings.series, scraped[key], labels[key], edges, counters.get(key, {}), began) for key in labels
     }
     policy = Policy(metrics=metrics(settings, edges), alpha=settings.false_revert, beta=settings.false_promote)
+    rate = _rate(counters, counted, subject.now)
     evidence = recall(counters)
     warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
     if subject.now >= warm:
@@ -133,6 +139,8 @@ def measure(
     state = {
         "of": fingerprint(settings),
         "began": began,
+        "at": subject.now,
+        "rate": rate,
         "weight": subject.weight,
         "edges": list(edges),
         "evidence": msgspec.to_builtins(evidence),
@@ -148,7 +156,62 @@ def measure(
         preview=_counts(result.metrics[0].preview),
         stable=_counts(result.metrics[0].stable),
         counters=state,
+        judged=Judged(
+            upper=result.metrics[0].upper,
+            suspicious=result.suspicious,
+            slo_proven=result.slo_proven,
+            rate=rate,
+            staleness=Seconds(scraped["stable"].interval),
+        )
+        if rate
+        else None,
     )
+
+
+def _rate(counters: Mapping[str, Any], counted: Mapping[str, Advance], now: float) -> float:
+    """Requests a second of both sides, smoothed over a few windows; 0 before the first."""
+    elapsed = now - counters.get("at", now)
+    before: float = counters.get("rate", 0.0)
+    if elapsed <= 0:
+        return before
+    latest: float = sum(row[0] for one in counted.values() for row in one.by_pod.values()) / elapsed
+    return round(before + SMOOTHING * (latest - before) if before else latest, 3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """Stable as it is before a rollout: requests a second of both sides, the share that fails, how old counters are."""
+
+    rate: float
+    failing: float
+    staleness: float
+
+
+def pace(settings: Settings, subject: Subject, sources: Sources, clock: Clock) -> Pace:
+    """Read twice, a second apart, or of a Prometheus server what it had a minute ago and now.
+
+    Raises `NotReady` with what can't be read, before there is a rollout that it could hold.
+    """
+    labels = {"preview": side(subject.preview), "stable": side(subject.stable)}
+    began = clock.time()
+    first = _read(settings, subject, sources, at=began - LOOK_BACK)
+    if settings.prometheus is None:
+        clock.sleep(1.0)
+    second = _read(settings, subject, sources)
+    elapsed = LOOK_BACK if settings.prometheus is not None else clock.time() - began
+    if not second["stable"].samples:
+        blocked = _blocked({"stable": second["stable"]})
+        raise NotReady(blocked[1] if blocked else "stable counts nothing")
+    added = 0.0
+    for key in labels:
+        before = count(settings.series, first[key], labels[key], (), {}, began)
+        after = count(settings.series, second[key], labels[key], (), before.state, began)
+        added += sum(row[0] for row in after.by_pod.values())
+    ever = [
+        exposition.requests(samples, settings.series, labels["stable"]) for samples in second["stable"].samples.values()
+    ]
+    total, bad = (sum(pod[column] for pod in ever if pod) for column in (0, 1))
+    return Pace(rate=added / elapsed, failing=bad / total if total else 0.0, staleness=second["stable"].interval)
 
 
 def recall(counters: Mapping[str, Any]) -> Evidence:
@@ -167,9 +230,10 @@ def judged(settings: Settings, counters: Mapping[str, Any]) -> Verdict:
     return verdict(policy, recall(counters))
 
 
-def _read(settings: Settings, subject: Subject, sources: Sources) -> dict[str, Scraped]:
+def _read(settings: Settings, subject: Subject, sources: Sources, at: float | None = None) -> dict[str, Scraped]:
+    """Both sides now; only a Prometheus server can be asked for another time."""
     if settings.prometheus is not None:
-        return promql.read(settings.prometheus, subject, sources, durations=settings.latency is not None)
+        return promql.read(settings.prometheus, subject, sources, durations=settings.latency is not None, at=at)
     return scraping.read(settings.scrape or Scraping(), subject, sources)
 
 

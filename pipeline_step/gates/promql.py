@@ -104,11 +104,7 @@ class Server(Series, frozen=True, kw_only=True):
 
 def queries(metrics: Metrics, labels: Mapping[str, str], *, durations: bool) -> dict[str, str]:
     """The resolved queries of one side, whose values of `SIDE` are given, by the name that their samples have."""
-    matchers = ",".join(
-        f"{label}{'!~' if pattern.startswith('!') else '=~'}"
-        f"{json.dumps(fill(pattern.removeprefix('!'), labels), ensure_ascii=False)}"
-        for label, pattern in metrics.where.items()
-    )
+    matchers = _matchers(metrics, labels)
     status = (metrics.status_label,) if metrics.status_label else STATUS_LABELS
     found = {metrics.requests: f"sum by ({', '.join((*PROCESS, *status))}) ({metrics.requests}{{{matchers}}})"}
     if durations:
@@ -117,7 +113,22 @@ def queries(metrics: Metrics, labels: Mapping[str, str], *, durations: bool) -> 
     return found
 
 
-def read(settings: Server, subject: Subject, sources: Sources, *, durations: bool) -> dict[str, Scraped]:
+def _matchers(metrics: Metrics, labels: Mapping[str, str]) -> str:
+    return ",".join(
+        f"{label}{'!~' if pattern.startswith('!') else '=~'}"
+        f"{json.dumps(fill(pattern.removeprefix('!'), labels), ensure_ascii=False)}"
+        for label, pattern in metrics.where.items()
+    )
+
+
+def between_samples(metrics: Metrics, labels: Mapping[str, str]) -> str:
+    """The query for the seconds between two samples of one side, at most that of the last five minutes."""
+    return f"300 / max(count_over_time({metrics.requests}{{{_matchers(metrics, labels)}}}[5m]))"
+
+
+def read(
+    settings: Server, subject: Subject, sources: Sources, *, durations: bool, at: float | None = None
+) -> dict[str, Scraped]:
     """The samples of `preview` and `stable` by process, all of one time; a server that can't say is a failure.
 
     They are summed by the server and so without the labels of `where`.
@@ -125,7 +136,7 @@ def read(settings: Server, subject: Subject, sources: Sources, *, durations: boo
     url = fill(settings.url, sides(subject))
     token = secret(settings.token_file, "token_file") if settings.token_file else ""
     samples: dict[str, dict[str, list[Sample]]] = {"preview": {}, "stable": {}}
-    at: float | None = None
+    interval = 0.0
     try:
         # Stable first: its answer is hardly ever empty, and gives the time that holds for all.
         for key, backend in (("stable", subject.stable), ("preview", subject.preview)):
@@ -135,11 +146,15 @@ def read(settings: Server, subject: Subject, sources: Sources, *, durations: boo
                     process = "/".join(filter(None, (labels.get(label, "") for label in PROCESS)))
                     if math.isfinite(value):
                         samples[key].setdefault(process, []).append(Sample(name, labels, value))
+        for _, _, value in instant(
+            sources.http, url, between_samples(settings.metrics, side(subject.stable)), token, at
+        ):
+            interval = value
     except HttpError as error:
         return {key: Scraped({}, 1, (str(error),)) for key in samples}
     # A proxy that counts for one side is there for the other too, at nothing until its first request.
     processes = samples["preview"].keys() | samples["stable"].keys()
     return {
-        key: Scraped({process: found.get(process, []) for process in processes}, len(found), ())
+        key: Scraped({process: found.get(process, []) for process in processes}, len(found), (), interval=interval)
         for key, found in samples.items()
     }
