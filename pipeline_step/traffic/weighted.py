@@ -79,6 +79,7 @@ def share_out(
     memory = _recall(notation, routed)
     added = set(memory.added) if memory else set()
     theirs = [(key, d) for key, d in zip(keys, destinations, strict=True) if key not in added]
+    ours = {key: d for key, d in zip(keys, destinations, strict=True) if key in added}
     before = _before(notation, theirs, memory, intact=len(theirs) == len(destinations))
     wanted = {key: share for key, share in wanted.items() if share}
     if wanted:
@@ -94,7 +95,9 @@ def share_out(
         added=new,
     )
     _remember(notation, routed, remembered if wanted else None)
-    return [d for _, d in theirs] + [notation.entry(key, wanted[key]) for key in new]
+    # Ours that are there stay as the API server has completed them.
+    entries = [{**ours.get(key, notation.entry(key, wanted[key])), "weight": wanted[key]} for key in new]
+    return [d for _, d in theirs] + entries
 
 
 def _scale(

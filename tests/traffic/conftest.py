@@ -7,10 +7,12 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,44 @@ class Bed:
         """Deploy one side and wait for it."""
         self.kubectl("apply", "-f", "-", text=SIDE.format(namespace=namespace, release=release, replicas=replicas))
         self.kubectl("wait", "-n", namespace, "deployment/shop", "--for=condition=Available", "--timeout=60s")
+
+
+@dataclass(frozen=True)
+class Step:
+    """The step's own command line, with one configuration, in the background or to its end."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    @contextmanager
+    def begun(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Started; what it says on both streams is read with `communicate`, and it ends with the block."""
+        command = [sys.executable, "-m", "pipeline_step", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=self.directory, env=self.environment, text=True, **pipes) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run it to its end, which must be with this exit code; what it said."""
+        with self.begun(*arguments) as running:
+            said, _ = running.communicate(timeout=90)
+        assert running.returncode == code, said
+        return said
+
+
+@pytest.fixture
+def step(bed: Bed, tmp_path: Path) -> Callable[[str], Step]:
+    """Makes the command line for a configuration."""
+
+    def make(config: str) -> Step:
+        (tmp_path / ".pipeline-step.yaml").write_text(config)
+        variables = {"KUBECONFIG": str(bed.kubeconfig), "PULL_NUMBER": "35", "PULL_PULL_SHA": "abc"}
+        return Step(tmp_path, {**os.environ, **variables})
+
+    return make
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline_step.model import Backend, Object, Put, Ref, Target
 from pipeline_step.preview import PREVIEW
+from pipeline_step.sandbox import gateway_defaults
 from pipeline_step.traffic import ROUTERS, gateway_api, istio, pods
 from pipeline_step.traffic.gateway_references import GROUP
 from pipeline_step.traffic.istio_hosts import GROUP as ISTIO
@@ -43,6 +45,8 @@ class World:
     shares: Callable[[Objects], st.SearchStrategy[dict[Backend, int]]]
     listed: Callable[[Objects], list[int]]
     untouched: Callable[[Objects], Any]
+    completed: Callable[[Objects], Objects] = lambda objects: objects
+    """The objects with what the API server fills in."""
 
 
 def any_shares(_: Objects) -> st.SearchStrategy[dict[Backend, int]]:
@@ -122,6 +126,12 @@ def http_routes(draw: st.DrawFn) -> Objects:
     rules = [{"backendRefs": backends, **draw(UNKNOWN)}, by_header]
     kind = {"apiVersion": f"{GROUP}/v1", "kind": "HTTPRoute"}
     return {HTTP_ROUTE: {**kind, "metadata": draw(metadata()), "spec": {"rules": rules}}}
+
+
+def _completed(objects: Objects) -> Objects:
+    completed = copy.deepcopy(objects)
+    gateway_defaults.http_route(completed[HTTP_ROUTE])
+    return completed
 
 
 # --- Pods -------------------------------------------------------------------------------------------------------------
@@ -211,6 +221,7 @@ WORLDS = {
         shares=any_shares,
         listed=lambda objects: [b["weight"] for b in objects[HTTP_ROUTE]["spec"]["rules"][0]["backendRefs"]],
         untouched=lambda objects: objects[HTTP_ROUTE]["spec"]["rules"][1],
+        completed=_completed,
     ),
     "pods": World(
         target=PODS,

@@ -14,7 +14,7 @@ from pipeline_step.model import Backend, Rollout, Target
 from pipeline_step.requirements import require
 from pipeline_step.route import change_one, observe
 from pipeline_step.traffic import gateway_api
-from tests.traffic.conftest import Bed, within
+from tests.traffic.conftest import Bed, Step, within
 
 ROUTES = """
 apiVersion: gateway.networking.k8s.io/v1
@@ -162,3 +162,49 @@ def test_a_gateway_that_does_not_exist_is_named_with_those_that_do(bed: Bed, clu
     ):
         require(shop.target(), cluster, seen, [shop.preview])
     assert "no controller of Gateway istio-system/tetsbed" in gateway_api.settled(shop.target(), seen.objects)
+
+
+# --- whole runs -------------------------------------------------------------------------------------------------------
+
+CONFIG = """
+app: shop
+production: {{namespace: {stable}, service: shop}}
+preview: {{namespace: {preview}, service: shop}}
+traffic: {{gateway_api: {{http_route: shop}}}}
+strategy: {{steps: [20, 50], bake: 2s, poll: 0.5s}}
+"""
+
+
+@pytest.fixture
+def run(shop: Shop, step: Callable[[str], Step]) -> Step:
+    return step(CONFIG.format(stable=shop.stable.namespace, preview=shop.preview.namespace))
+
+
+def test_a_run_refuses_without_a_grant_and_leaves_the_route_alone(bed: Bed, shop: Shop, run: Step) -> None:
+    where = ("httproute", "-n", shop.stable.namespace, "shop", "-o", "jsonpath={.metadata.generation}")
+    before = bed.kubectl("get", *where)
+    bed.kubectl("delete", "referencegrant", "-n", shop.preview.namespace, "shop")
+    said = run("shift", "20", code=5)
+    assert f"referencegrants.gateway.networking.k8s.io in {shop.preview.namespace}: there is none" in said
+    assert "create one in" in said
+    assert bed.kubectl("get", *where) == before
+    assert "there is none" in run("doctor", code=5)
+
+
+def test_a_rollout_goes_all_the_way(bed: Bed, shop: Shop, run: Step) -> None:
+    said = run("rollout")
+    assert "50 %" in said
+    found = bed.releases(400, shop.host)
+    assert 150 <= found[PREVIEW] <= 250  # 200 expected, five standard deviations of 10
+    run("revert")
+    within(bed.follows, lambda: bed.releases(50, shop.host) == {STABLE: 50})
+
+
+def test_a_grant_that_goes_in_mid_rollout_takes_the_traffic_home(bed: Bed, shop: Shop, run: Step) -> None:
+    with run.begun("rollout", "--steps", "20", "--bake", "60s") as running:
+        within(30, lambda: set(bed.releases(20, shop.host)) == {STABLE, PREVIEW})
+        bed.kubectl("delete", "referencegrant", "-n", shop.preview.namespace, "shop")
+        said, _ = running.communicate(timeout=30)
+    assert running.returncode == 3, said
+    assert "RefNotPermitted" in said
+    assert bed.releases(50, shop.host) == {STABLE: 50}

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline_step.preview import PREVIEW
-from tests.traffic.conftest import Bed, pods_answering, within
+from tests.traffic.conftest import Bed, Step, pods_answering, within
 
 CONFIG = """
 app: shop
@@ -33,7 +29,7 @@ class Shop:
     bed: Bed
     namespace: str
     url: str
-    step: Callable[..., str]
+    step: Step
 
     def previews(self, count: int) -> int:
         """How many of these requests the preview answered."""
@@ -61,22 +57,12 @@ def production(bed: Bed, namespaces: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def shop(bed: Bed, production: str, tmp_path: Path) -> Iterator[Shop]:
-    (tmp_path / ".pipeline-step.yaml").write_text(CONFIG.format(namespace=production))
-    environment = {**os.environ, "KUBECONFIG": str(bed.kubeconfig), "PULL_NUMBER": "35", "PULL_PULL_SHA": "abc"}
-
-    def step(*arguments: str, code: int = 0) -> str:
-        command = [sys.executable, "-m", "pipeline_step", *arguments]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
+def shop(bed: Bed, production: str, step: Callable[[str], Step]) -> Iterator[Shop]:
+    run = step(CONFIG.format(namespace=production))
     address = bed.kubectl("get", "service", "-n", production, "shop", "-o", "jsonpath={.spec.clusterIP}")
-    step("preview", "--image", "localhost/sample:2")
-    yield Shop(bed, production, f"http://{address}:80/", step)
-    step("preview", "--delete")
+    run("preview", "--image", "localhost/sample:2")
+    yield Shop(bed, production, f"http://{address}:80/", run)
+    run("preview", "--delete")
     left = bed.kubectl("get", "services,deployments", "-n", production, "-l", PREVIEW, "-o", "name")
     assert left == ""
 

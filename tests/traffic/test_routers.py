@@ -35,12 +35,12 @@ def test_every_router_is_held_to_the_promises() -> None:
 @given(st.data())
 def test_router_promises(world: World, data: st.DataObject) -> None:
     router, target = ROUTERS[world.target.router], world.target
-    original = data.draw(world.given)
+    original = world.completed(data.draw(world.given))
     untouched = copy.deepcopy(original)
     objects = original
     for shares in data.draw(st.lists(world.shares(original), min_size=1, max_size=4)):
         before = copy.deepcopy(objects)
-        after = planned(target, objects, shares)
+        after = world.completed(planned(target, objects, shares))
         assert objects == before, "the input is never changed"
         assert planned(target, after, shares) == after, "the same plan again changes nothing"
         weights = router.weights(target, after)
