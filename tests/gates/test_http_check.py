@@ -29,7 +29,7 @@ def test_a_good_answer_passes(measure: Callable[..., Measurement], site: Callabl
     assert measurement.outcome is Outcome.PASS
     assert measurement.reason.startswith(f"http: {server.url}/pr-35/healthz answered 200 in ")
     assert measurement.value is not None
-    assert 0 < measurement.value
+    assert measurement.value > 0
     assert len(server.seen) == 1
     assert server.seen[0][2]["host"] == "shop.example"
 
