@@ -12,7 +12,7 @@ import yaml
 from pipeline_step.config import Flags, load
 from pipeline_step.config_file import File, parse, schema
 from pipeline_step.errors import ConfigError, Exit
-from pipeline_step.model import OnMissing, Outcome
+from pipeline_step.model import OnInconclusive, OnMissing, Outcome, Ramp, Seconds
 from pipeline_step.settings import seconds
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "croc-hunter" / ".pipeline-step.yaml"
@@ -76,8 +76,16 @@ def test_policies_for_missing_verdicts() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "error"),
     [
-        ("produktion", {}, "f: produktion: unknown key; did you mean production\\? Valid here: app, production, traffic"),
-        ("production.servise", "x", "f: production.servise: unknown key; did you mean service\\? Valid here: namespace"),
+        (
+            "produktion",
+            {},
+            "f: produktion: unknown key; did you mean production\\? Valid here: app, production, traffic",
+        ),
+        (
+            "production.servise",
+            "x",
+            "f: production.servise: unknown key; did you mean service\\? Valid here: namespace",
+        ),
         ("production.service", "Shop", "f: production.service: expected a DNS label: .*; given: 'Shop'"),
         ("production.service", "a" * 64, "f: production.service: expected a DNS label"),
         ("production.workload", "pod/x", "f: production.workload: expected KIND/NAME.*statefulset.*; given: 'pod/x'"),
@@ -175,3 +183,41 @@ def test_the_schema_knows_every_key() -> None:
 )
 def test_durations(text: str, length: float) -> None:
     assert seconds(text) == length
+
+
+def with_gates(strategy: dict[str, Any], *gates: dict[str, Any]) -> str:
+    return yaml.safe_dump({**MINIMAL, "strategy": strategy, "gates": list(gates)})
+
+
+def test_steps_by_harm_budget(tmp_path: Path) -> None:
+    strategy = {"steps": "auto", "harm_budget": 30, "max_weight": 40, "soak": "2m", "on_inconclusive": "hold"}
+    (tmp_path / "c.yaml").write_text(with_gates(strategy, {"compare": {}}))
+    policy = load(Flags(file=tmp_path / "c.yaml"), ENVIRON).policy
+    assert policy.steps == ()
+    assert policy.ramp == Ramp(harm_budget=30, max_weight=40, poll=Seconds(5))
+    assert (policy.soak, policy.on_inconclusive) == (120, OnInconclusive.HOLD)
+    listed = load(Flags(file=tmp_path / "c.yaml", steps="5,25"), ENVIRON).policy
+    assert (listed.weights, listed.ramp) == ((5, 25), None)
+    assert load(Flags(file=tmp_path / "c.yaml", steps="auto"), ENVIRON).policy == policy
+
+
+SLO = {"compare": {"errors": {"slo": "99%"}}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "gates", "error"),
+    [
+        ({"steps": "auto"}, [], "strategy.steps: auto takes the weights from exactly one compare gate; `gates` has 0"),
+        ({"steps": "auto"}, [{"compare": {}}] * 2, "exactly one compare gate; `gates` has 2"),
+        ({"steps": "atuo"}, [SLO], "strategy.steps: .*; given: 'atuo'"),
+        ({"steps": "auto", "harm_budget": 0}, [SLO], "strategy.harm_budget: expected `float` > 0"),
+        ({"steps": "auto", "max_weight": 0}, [SLO], "strategy: max_weight is above 0"),
+        ({"steps": "auto", "max_weight": 101}, [SLO], "strategy.max_weight: expected `int` <= 100"),
+        ({"on_inconclusive": "promote"}, [SLO], "on_inconclusive: .*valid: revert, hold, promote-if-slo"),
+        ({"on_inconclusive": "promote-if-slo"}, [{"compare": {}}], "promote-if-slo needs an `slo` in a compare gate's"),
+    ],
+)
+def test_a_judge_s_strategy_that_can_t_be(strategy: dict[str, Any], gates: list[dict[str, Any]], error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
+        parse(with_gates(strategy, *gates), "f")
+    assert parse(with_gates({"on_inconclusive": "promote-if-slo"}, SLO), "f")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import itertools
+import re
 import threading
 import time
 from collections import Counter
@@ -136,6 +138,40 @@ def test_a_good_preview_is_promoted_once_that_is_proven(world: World) -> None:
         done = world.step("rollout", "-o", "json")
     assert done.code == 0, done.err
     assert set(counts) == {200}
+
+
+@pytest.mark.sandbox
+def test_the_evidence_sets_the_weights(world: World) -> None:
+    """By harm budget: at 150 requests a second and polls of half a second, 10 at worst are 13 %, so 10 % begin."""
+    world.configure(
+        gates=[{"compare": SHOP_GATE}],
+        strategy={"steps": "auto", "harm_budget": 10, "poll": "0.5s", "max_weight": 40, "soak": "8s"},
+    )
+    world.deploy()
+    with traffic(world) as counts:
+        time.sleep(1)
+        began = time.monotonic()
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 0, done.err
+    assert time.monotonic() - began >= 8
+    weights = [int(weight) for weight in re.findall(r"takes (\d+) %", done.err)]
+    assert weights[0] <= 10
+    assert weights[-1] == 40
+    assert all(later <= 4 * earlier for earlier, later in itertools.pairwise(weights))
+    assert set(counts) == {200}
+
+
+@pytest.mark.sandbox
+def test_the_evidence_raises_nothing_for_a_preview_that_fails(world: World) -> None:
+    world.configure(gates=[{"compare": SHOP_GATE}], strategy={"steps": "auto", "harm_budget": 10, "poll": "0.5s"})
+    world.deploy(FAIL_RATE="1")
+    with traffic(world) as counts:
+        time.sleep(1)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 3, done.err
+    assert "compare: REVERT after" in done.result["reason"]
+    assert re.findall(r"takes (\d+) %", done.err) in (["10"], ["9"], ["8"], ["7"])
+    assert counts[500] <= 40
 
 
 @pytest.mark.testbed
