@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..testbed import archives, cluster, images, parts
+from ..testbed import archives, cluster, images, network, parts
 from ..testbed.environment import STATE
 from ..testbed.errors import TestbedError
 
@@ -161,7 +161,18 @@ def _build(archive: Path) -> None:
     """As `make image` does with buildah, over a base of Debian's packages where no registry of images is at hand."""
     base = _base()
     context = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", "HELM=scratch", "--target", "step"]
-    _buildah("build", "--timestamp", "0", "--build-arg", f"BASE={base}", *context, "--tag", IMAGE, str(_REPOSITORY))
+    _buildah(
+        "build",
+        "--layers",
+        "--timestamp",
+        "0",
+        "--build-arg",
+        f"BASE={base}",
+        *context,
+        "--tag",
+        IMAGE,
+        str(_REPOSITORY),
+    )
     part = archive.with_suffix(".part")
     part.unlink(missing_ok=True)
     _buildah("push", "--quiet", IMAGE, f"oci-archive:{part}:{IMAGE}")
@@ -196,8 +207,24 @@ def _buildah(*arguments: str) -> str:
 
 
 def _run(command: list[str], what: str) -> str:
+    """Run a program that needs the machine's network, which the test-bed's namespace is cut off from."""
+    command = [*_out_of_the_namespace(), *command]
     variables = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
         raise TestbedError(f"{what} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
+
+
+def _out_of_the_namespace() -> list[str]:
+    """A prefix that runs a command in the network that this process's first ancestor outside the test-bed has."""
+    here = Path("/proc/self/ns/net")
+    if not network.NAMESPACE.exists() or not network.NAMESPACE.samefile(here):
+        return []
+    process = os.getpid()
+    while process > 1:
+        theirs = Path(f"/proc/{process}/ns/net")
+        if not theirs.samefile(here):
+            return ["nsenter", f"--net={theirs}"]
+        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    raise TestbedError("the image can't be built here: no process above this one is outside the test-bed's network")
