@@ -128,7 +128,7 @@ def measure(
     counted = {
         key: count(settings.series, scraped[key], labels[key], edges, counters.get(key, {}), began) for key in labels
     }
-    policy = Policy(metrics=metrics(settings, edges), alpha=settings.false_revert, beta=settings.false_promote)
+    policy = rules(settings, edges)
     rate = _rate(counters, counted, subject.now)
     evidence = recall(counters)
     warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
@@ -147,25 +147,49 @@ def measure(
         **{key: one.state for key, one in counted.items()},
     }
     result = verdict(policy, evidence)
-    outcome, reason = _say(settings, subject, scraped["preview"], result, edges, began)
+    found, reason = _say(settings, subject, scraped["preview"], result, edges, began)
     return Measurement(
         gate=name,
-        outcome=outcome,
+        outcome=found,
         reason=f"{name}: {reason}",
         value=result.leading.upper,
         preview=_counts(result.metrics[0].preview),
         stable=_counts(result.metrics[0].stable),
         counters=state,
-        judged=Judged(
-            upper=result.metrics[0].upper,
-            suspicious=result.suspicious,
-            slo_proven=result.slo_proven,
-            rate=rate,
-            staleness=Seconds(scraped["stable"].interval),
-        )
-        if rate
-        else None,
+        judged=known(result, rate, scraped["stable"].interval),
     )
+
+
+def rules(settings: Settings, edges: tuple[float, ...]) -> Policy:
+    """What the judge follows, once the histogram's edges are known."""
+    return Policy(metrics=metrics(settings, edges), alpha=settings.false_revert, beta=settings.false_promote)
+
+
+def known(result: Verdict, rate: float, staleness: float) -> Judged | None:
+    """What the ramp may go by; nothing where there are no requests to bound anything with."""
+    if not rate:
+        return None
+    return Judged(
+        upper=result.metrics[0].upper,
+        suspicious=result.suspicious,
+        slo_proven=result.slo_proven,
+        rate=rate,
+        staleness=Seconds(staleness),
+    )
+
+
+def outcome(result: Verdict) -> Outcome:
+    """What a verdict means for the rollout.
+
+    Suspicion and trouble of stable's own hold the weight, where an open question would let it rise.
+    """
+    if result.outcome == "revert":
+        return Outcome.FAIL
+    if not result.metrics[0].preview[1] or result.share.finding == "too little":
+        return Outcome.NO_DATA
+    if result.outcome == "undecided" and (result.suspicious or result.environment_unhealthy):
+        return Outcome.TOO_LITTLE
+    return OUTCOMES[result.outcome]
 
 
 def _rate(counters: Mapping[str, Any], counted: Mapping[str, Advance], now: float) -> float:
@@ -174,7 +198,11 @@ def _rate(counters: Mapping[str, Any], counted: Mapping[str, Advance], now: floa
     before: float = counters.get("rate", 0.0)
     if elapsed <= 0:
         return before
-    latest: float = sum(row[0] for one in counted.values() for row in one.by_pod.values()) / elapsed
+    return smoothed(before, sum(row[0] for one in counted.values() for row in one.by_pod.values()) / elapsed)
+
+
+def smoothed(before: float, latest: float) -> float:
+    """Requests a second after one more window, from those before it (0 for none)."""
     return round(before + SMOOTHING * (latest - before) if before else latest, 3)
 
 
@@ -222,11 +250,7 @@ def recall(counters: Mapping[str, Any]) -> Evidence:
 def judged(settings: Settings, counters: Mapping[str, Any]) -> Verdict:
     """What a measurement's counters say, with bounds and findings, for the ramp and for reports."""
     counters = remembered(counters, settings)
-    policy = Policy(
-        metrics=metrics(settings, tuple(counters.get("edges", ()))),
-        alpha=settings.false_revert,
-        beta=settings.false_promote,
-    )
+    policy = rules(settings, tuple(counters.get("edges", ())))
     return verdict(policy, recall(counters))
 
 
@@ -258,19 +282,15 @@ def _say(
 ) -> tuple[Outcome, str]:
     """The verdict as an outcome and in words."""
     said = sentence(result, seconds=round(subject.now - began), weight=subject.weight)
-    outcome = OUTCOMES[result.outcome]
-    if outcome is Outcome.FAIL:
-        return outcome, said
+    found = outcome(result)
+    if found is Outcome.FAIL:
+        return found, said
     if not result.metrics[0].preview[1]:
         offered = f"; its pods offer: {', '.join(preview.offered[:8])}" if preview.offered else ""
         return Outcome.NO_DATA, f"no request of the preview has been counted yet{offered}. {said}"
     if settings.latency and not edges:
         return Outcome.TOO_LITTLE, f"there is no {settings.series.histogram}_bucket of both sides yet. {said}"
-    if result.share.finding == "too little":
-        return Outcome.NO_DATA, said
-    if outcome is Outcome.UNDECIDED and (result.suspicious or result.environment_unhealthy):
-        return Outcome.TOO_LITTLE, said  # which holds the weight, where an open question would let it rise
-    return outcome, said
+    return found, said
 
 
 def _allowed(slo: str | float | None) -> float | None:
