@@ -322,7 +322,7 @@ def test_a_presubmit_is_one_that_lighthouse_takes(job: Obj) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["/jx shift-5", "/jx shift,25%", "/lh-jx shift-0", "/jx rollout", "/jx promote", "/jx revert", "/jx status"]
+    ["/jx shift-5", "/jx shift,25", "/lh-jx shift-0", "/jx rollout", "/jx promote", "/jx revert", "/jx status"]
     + [f"/jx {verb.value}" for verb in (Verb.PAUSE, Verb.RESUME, Verb.SKIP, Verb.UNFREEZE, Verb.HELP)],
 )
 def test_what_starts_a_job_is_a_command_and_starts_one_job_alone(said: str) -> None:
@@ -334,7 +334,7 @@ def test_what_starts_a_job_is_a_command_and_starts_one_job_alone(said: str) -> N
 
 
 @pytest.mark.parametrize(
-    "said", ["/jx shift", "/jx shift-1000", "please /jx revert", "/jx promote everything", "/shift 5"]
+    "said", ["/jx shift", "/jx shift-1000", "/jx shift-25%", "please /jx revert", "/jx promote everything", "/shift 5"]
 )
 def test_other_words_start_nothing(said: str) -> None:
     assert not [job["name"] for job in presubmits() if re.search(job["trigger"], said)]
