@@ -41,17 +41,17 @@ testbed-up testbed-down testbed-status: testbed-%: $(VENV)/ready  ## A real one-
 
 testbed-test: $(VENV)/ready  ## Build and start the real cluster, run the tests that need it, and stop it
 	$(BIN)/python -m tests.testbed build
-	$(BIN)/pytest tests/testbed/test_leftovers.py
+	$(BIN)/pytest tests/testbed/test_leftovers.py tests/image
 	$(BIN)/python -m tests.testbed up
 	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed; code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
 
-# BASE, HELM, VERSION, PLATFORM and IMAGE_FLAGS are told in docs/image.md.
+# BASE, HELM, VERSION, PLATFORM, BUILDER and IMAGE_FLAGS are told in docs/image.md.
 IMAGE ?= localhost/pipeline-step
 TARGET ?= step
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 image:  ## Build the image with docker, podman or buildah (TARGET=with-helm adds Helm)
-	@builder=$$(if docker info >/dev/null 2>&1; then echo docker; else command -v podman || command -v buildah; fi) || \
-	  { echo "make image needs docker (running), podman or buildah; none is there" >&2; exit 2; }; \
+	@builder=$(BUILDER); test -n "$$builder" || builder=$$(docker info >/dev/null 2>&1 && echo docker) || \
+	  builder=$$(command -v podman || command -v buildah) || { echo "make image needs docker (running), podman or buildah; none is there" >&2; exit 2; }; \
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}; export SOURCE_DATE_EPOCH; \
 	case $$builder in docker) dated= ;; *) dated="--timestamp $$SOURCE_DATE_EPOCH" ;; esac; \
 	set -x; $$builder build --target $(TARGET) --tag $(IMAGE):$(VERSION) $$dated --build-arg VERSION=$(VERSION) \
