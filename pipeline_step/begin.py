@@ -77,7 +77,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         lowered = run.key in one.rollouts and mine.weight < one.rollouts[run.key].weight
         if not lowered and (why := freeze_in_force(run, one)):
             raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
-    if mine.weight:
+    if mine.weight > min((rollout.weight for rollout in left), default=0):
         _require(run, seen, mine.weight)
         seen = prepare(run, seen, mine, beat)
     change(run.target, run.clusters, admitted, seen)

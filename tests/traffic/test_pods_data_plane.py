@@ -18,6 +18,7 @@ production: {{namespace: {namespace}, service: shop, workload: deployment/shop}}
 preview: {{namespace: {namespace}, clone: true}}
 traffic: {{pods: {{}}}}
 strategy: {{steps: [25, 50], bake: 1s, poll: 1s}}
+promote: {{workload: {{}}}}
 """
 NAME = "shop-pr-35"
 
@@ -108,13 +109,19 @@ def test_a_pod_that_dies_is_replaced_without_a_word_of_drift(shop: Shop) -> None
     within(10, lambda: shop.previews(20) == 0)
     where = ("-n", shop.namespace, f"deployment/{NAME}", "--for=condition=Available", "--timeout=60s")
     shop.bed.kubectl("wait", *where)
-    assert "reasserted" not in shop.step("rollout", "--steps", "25")
+    assert "was put back" not in shop.step("shift", "25")
     assert shop.previews(100) > 5
 
 
-def test_a_whole_rollout_ends_with_production_as_it_was(shop: Shop) -> None:
+def test_a_whole_rollout_ends_with_the_preview_in_production(shop: Shop) -> None:
     before = shop.state()
     said = shop.step("rollout")
-    assert "50 %" in said
-    shop.step("revert")
-    assert shop.state() == before
+    assert "production runs" in said
+    after = shop.state()
+    images = [spec["template"]["spec"]["containers"][0].pop("image") for _, _, spec in after if "template" in spec]
+    assert all("localhost/sample" in image for image in images)
+    for _, _, spec in before:
+        if "template" in spec:
+            spec["template"]["spec"]["containers"][0].pop("image")
+    assert after == before, "nothing but production's image has changed"
+    within(shop.bed.follows, lambda: shop.previews(40) == 0)
