@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline_step import lock
 from pipeline_step.deploy import remove
 from pipeline_step.errors import StepError
-from pipeline_step.model import Backend, Object, Phase, Rollout
+from pipeline_step.model import Backend, Phase, Rollout
 from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST, fill
 from pipeline_step.promotion import undo, without
 from pipeline_step.record import Rollouts
@@ -19,6 +19,7 @@ from pipeline_step.run import Clock
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
     from pipeline_step.config import Config
+    from pipeline_step.scm import Repository
 
 
 class Deed(NamedTuple):
@@ -90,13 +91,17 @@ def _unrecorded_weights(config: Config, cluster: Cluster, clock: Clock) -> Itera
 
 
 def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
-    """Previews whose pull request is closed: drained first, then deleted."""
+    """Previews whose pull request is closed: drained first, then deleted. A run that lives is left to its end."""
     if not config.provider.token:
         return
     scm, http, repository = connect(config.provider)
-    for number, name in _previews(config, cluster):
+    for number, name in _previews(config, cluster, repository):
         try:
             if scm.pull_request(http, repository, number).open:
+                continue
+            rollouts = observe(config.target, cluster).rollouts
+            own = [one for one in rollouts.values() if (one.pull_request, one.preview.namespace) == (number, name)]
+            if any(_held(config, cluster, one.preview, clock.time()) for one in own):
                 continue
             change_one(config.target, cluster, lambda rollouts: _without(rollouts, number, name))  # noqa: B023 - at once
             service = config.target.stable.service
@@ -107,21 +112,29 @@ def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator
             yield Deed(True, f"the preview of closed pull request {number} in {name} was drained and deleted")
 
 
-def _previews(config: Config, cluster: Cluster) -> list[tuple[int, str]]:
-    """Number and namespace of all previews: by their own namespaces, or by their Services in one that they share."""
+def _previews(config: Config, cluster: Cluster, repository: Repository) -> list[tuple[int, str]]:
+    """Number and namespace of all previews: by their own namespaces, or by their Services in one that they share.
+
+    Namespaces have to be called as this configuration calls them, since other repositories may have an app of the
+    same name; those on their way out are left to go.
+    """
     selector = f"{MANAGED_BY}=pipeline-step,{APP}={config.target.app}"
+    values = {
+        "app": config.target.app,
+        "owner": config.pull.owner or repository.owner,
+        "repo": config.pull.repo or repository.name,
+    }
+    template = config.file.preview.namespace
     if config.own_namespace:
         spaces = cluster.list_objects("", "namespaces", labels=selector)
-        found = {(_number(space), space["metadata"]["name"]) for space in spaces}
+        staying = [space["metadata"] for space in spaces if "deletionTimestamp" not in space["metadata"]]
+        found = {(int(one["labels"].get(PULL_REQUEST) or 0), one["name"]) for one in staying}
+        found = {(number, name) for number, name in found if name == fill(template, {**values, "number": number})}
     else:
-        values = {"app": config.target.app, "owner": config.pull.owner, "repo": config.pull.repo}
-        shared = fill(config.file.preview.namespace, values)
-        found = {(_number(service), shared) for service in cluster.list_objects("", "services", shared, selector)}
+        shared = fill(template, values)
+        services = cluster.list_objects("", "services", shared, selector)
+        found = {(int(one["metadata"]["labels"].get(PULL_REQUEST) or 0), shared) for one in services}
     return sorted((number, name) for number, name in found if number)
-
-
-def _number(obj: Object) -> int:
-    return int(obj["metadata"]["labels"].get(PULL_REQUEST) or 0)
 
 
 def _without(rollouts: Rollouts, number: int, namespace: str) -> Rollouts:

@@ -50,6 +50,8 @@ def provider(world: World) -> Provider:
 
     @gitea.route("GET", f"{REPO}/pulls/{{number}}")
     def pull(request: Request, number: str) -> Any:
+        if int(number) not in world.pulls:
+            raise Answer(404, {"message": "The target couldn't be found."})
         return pull_json(world.pulls[int(number)])
 
     @gitea.route("GET", f"{REPO}/pulls/{{number}}/files")
