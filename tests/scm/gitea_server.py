@@ -1,4 +1,4 @@
-"""A real Gitea with real users, on loopback: the program and its files are parts of the test-bed."""
+"""A real Gitea with real users: the program and its files are parts of the test-bed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ I_AM_BEING_UNSAFE_RUNNING_AS_ROOT = true
 RUN_MODE = prod
 WORK_PATH = {place}
 [server]
-HTTP_ADDR = 127.0.0.1
+HTTP_ADDR = {address}
 HTTP_PORT = {port}
-ROOT_URL = http://127.0.0.1:{port}/
+ROOT_URL = http://{address}:{port}/
 DISABLE_SSH = true
 OFFLINE_MODE = true
 STATIC_ROOT_PATH = {files}
@@ -47,6 +47,8 @@ ENABLED = false
 MODE = file
 LEVEL = warn
 ROOT_PATH = {place}
+[webhook]
+ALLOWED_HOST_LIST = *
 [openid]
 ENABLE_OPENID_SIGNIN = false
 """
@@ -116,19 +118,21 @@ class Gitea:
 
 
 @contextmanager
-def running(place: Path) -> Iterator[Gitea]:
+def running(place: Path, address: str = "127.0.0.1") -> Iterator[Gitea]:
     """Run it while the block lasts, with its data in `place`."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port = probe.getsockname()[1]
     configuration = place / "app.ini"
-    configuration.write_text(CONFIGURATION.format(place=place, port=port, files=_folder("gitea-files")))
+    configuration.write_text(
+        CONFIGURATION.format(place=place, address=address, port=port, files=_folder("gitea-files"))
+    )
     program = [str(_folder("gitea") / "gitea"), "--config", str(configuration), "--work-path", str(place)]
     environment = {**os.environ, "HOME": str(place), "GIT_CONFIG_NOSYSTEM": "1", "GITEA_WORK_DIR": str(place)}
     with (place / "output").open("wb") as output:
         server = subprocess.Popen([*program, "web"], env=environment, stdout=output, stderr=output)
         try:
-            gitea = Gitea(f"http://127.0.0.1:{port}")
+            gitea = Gitea(f"http://{address}:{port}")
             _wait(server, gitea.url, place / "output")
             create = ["admin", "user", "create", "--admin", "--access-token", "--username", "root"]
             create += ["--password", PASSWORD, "--email", "root@example.com", "--must-change-password=false"]

@@ -10,14 +10,14 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..testbed import archives, cluster, images, network, parts
+from ..image import build
+from ..testbed import archives, cluster, images, parts
 from ..testbed.environment import STATE
 from ..testbed.errors import TestbedError
 
@@ -27,9 +27,6 @@ IMAGE = "localhost/pipeline-step:0.1.0"
 _NAMESPACE = "tekton-pipelines"
 _LEFT_OUT = {"webhook-hpa.yaml"}
 _SHELL = Path("/bin/busybox")
-_REPOSITORY = Path(__file__).parents[2]
-_SUITE = "bookworm"
-_PACKAGES = "python3,python3-venv,ca-certificates"
 
 
 def missing() -> str:
@@ -39,10 +36,7 @@ def missing() -> str:
     absent = [name for name in ("tekton", "lighthouse") if _archive(name) is None]
     if absent:
         return f"no prebuilt {' and '.join(absent)} in {_shelf()}"
-    programs = [name for name in ("buildah", "debootstrap", "xz") if shutil.which(name) is None]
-    if not _SHELL.exists():
-        programs.append("busybox-static")
-    return f"not installed (Debian's names): {', '.join(programs)}" if programs else ""
+    return "" if _SHELL.exists() else f"{_SHELL} is absent (Debian's busybox-static)"
 
 
 def _shelf() -> Path | None:
@@ -137,94 +131,8 @@ def _wait_for_webhook() -> None:
 
 
 def load_image() -> None:
-    """Build this repository's image as its Dockerfile says, and load it into the test-bed."""
-    folder = parts.cache() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"pipeline-step-{_state_of_sources()}.tar"
-    with _alone(folder / "pipeline-step"):
-        if not archive.exists():
-            _build(archive)
-        images.load(archive, IMAGE)
+    """Load this repository's image into the test-bed, built as its Dockerfile says.
 
-
-def _state_of_sources() -> str:
-    """What the image is made of, as a hash."""
-    content = hashlib.sha256()
-    wanted = [_REPOSITORY / name for name in ("Dockerfile", "pyproject.toml", "requirements.lock", "README.md")]
-    for path in [*wanted, *sorted((_REPOSITORY / "pipeline_step").rglob("*"))]:
-        if path.is_file() and "__pycache__" not in path.parts:
-            content.update(str(path.relative_to(_REPOSITORY)).encode() + path.read_bytes())
-    return content.hexdigest()[:12]
-
-
-def _build(archive: Path) -> None:
-    """As `make image` does with buildah, over a base of Debian's packages where no registry of images is at hand."""
-    base = _base()
-    context = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro", "--build-arg", "HELM=scratch", "--target", "step"]
-    _buildah(
-        "build",
-        "--layers",
-        "--timestamp",
-        "0",
-        "--build-arg",
-        f"BASE={base}",
-        *context,
-        "--tag",
-        IMAGE,
-        str(_REPOSITORY),
-    )
-    part = archive.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    _buildah("push", "--quiet", IMAGE, f"oci-archive:{part}:{IMAGE}")
-    part.rename(archive)
-
-
-def _base() -> str:
-    """A minimal Debian with Python, as an image in buildah's own storage."""
-    name = f"localhost/python-base-{_SUITE}:1"
-    if _buildah("images", "--quiet", "--filter", f"reference={name}").strip():
-        return name
-    root = _storage() / "base"
-    shutil.rmtree(root, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(root)]
-    _run(command, "debootstrap")
-    recipe = _storage() / "base.Dockerfile"
-    recipe.write_text("FROM scratch\nADD . /\n")
-    _buildah("build", "--file", str(recipe), "--tag", name, str(root))
-    shutil.rmtree(root)
-    return name
-
-
-def _storage() -> Path:
-    place = parts.cache() / "buildah"
-    place.mkdir(parents=True, exist_ok=True)
-    return place
-
-
-def _buildah(*arguments: str) -> str:
-    place = _storage()
-    return _run(["buildah", "--root", str(place / "root"), "--runroot", str(place / "run"), *arguments], arguments[0])
-
-
-def _run(command: list[str], what: str) -> str:
-    """Run a program that needs the machine's network, which the test-bed's namespace is cut off from."""
-    command = [*_out_of_the_namespace(), *command]
-    variables = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=900, check=False)
-    if done.returncode != 0:
-        raise TestbedError(f"{what} failed: {(done.stderr or done.stdout).strip()[-2000:]}")
-    return done.stdout
-
-
-def _out_of_the_namespace() -> list[str]:
-    """A prefix that runs a command in the network that this process's first ancestor outside the test-bed has."""
-    here = Path("/proc/self/ns/net")
-    if not network.NAMESPACE.exists() or not network.NAMESPACE.samefile(here):
-        return []
-    process = os.getpid()
-    while process > 1:
-        theirs = Path(f"/proc/{process}/ns/net")
-        if not theirs.samefile(here):
-            return ["nsenter", f"--net={theirs}"]
-        process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-    raise TestbedError("the image can't be built here: no process above this one is outside the test-bed's network")
+    Raises `build.CannotBuildHereError`.
+    """
+    images.load(build.archive(), IMAGE)
