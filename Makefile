@@ -40,7 +40,7 @@ testbed-up testbed-down testbed-status: testbed-%: $(VENV)/ready  ## A real one-
 	$(BIN)/python -m tests.testbed $*
 
 testbed-test: $(VENV)/ready  ## Build and start the real cluster, run the tests that need it, and stop it
-	$(BIN)/python -m tests.testbed build
+	$(BIN)/python -m tests.testbed build --all
 	$(BIN)/pytest tests/testbed/test_leftovers.py tests/image
 	$(BIN)/python -m tests.testbed up
 	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed; code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
