@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 API = "rbac.authorization.k8s.io"
 EVERYWHERE = (
-    "# In every namespace, since a preview's is not known before it is made: confine.yaml keeps it to previews.\n"
+    "# In every namespace, as a preview's is not known before it is made; deploy/rbac says how to confine it.\n"
 )
 
 
