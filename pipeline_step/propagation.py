@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_step.errors import Conflict, NotReady
 from pipeline_step.model import Put, Rollout
-from pipeline_step.route import Seen, each, observe, shares
+from pipeline_step.route import Seen, change_one, each, observe, shares
 from pipeline_step.run import Run
 from pipeline_step.settings import seconds
 from pipeline_step.traffic import ROUTERS
@@ -58,7 +58,8 @@ def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[]
     """Before the first write: the route as it is is followed, and there is room for the rollout's weight.
 
     What an earlier run of this preview left undone is for this one to do, and not waited for. Raises `NotReady`
-    where it takes too long, for pods longer than the preview may take to get ready.
+    where it takes too long, for pods longer than the preview may take to get ready; the capacity that was asked for
+    in vain is given back.
     """
     began = run.clock.time()
     fresh = {context: one for context, one in seen.items() if run.key not in one.rollouts}
@@ -70,11 +71,18 @@ def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[]
         if not waiting.reason:
             return seen
         if run.clock.time() - began >= waiting.limit:
+            each(run.clusters, lambda cluster: _given_back(run, cluster))
             raise NotReady(waiting.reason)
         beat()
         run.clock.sleep(PAUSE)
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
         fresh = {context: seen[context] for context in fresh}
+
+
+def _given_back(run: Run, cluster: Cluster) -> None:
+    """What the recorded shares do not take: the route's plan says it of a preview that has no record."""
+    seen = observe(run.target, cluster, [run.preview])
+    change_one(run.target, cluster, lambda rollouts: rollouts, seen)
 
 
 class Watch:

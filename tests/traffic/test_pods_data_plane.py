@@ -101,6 +101,14 @@ def test_a_share_out_of_reach_is_refused_with_what_is_near(shop: Shop) -> None:
     assert "can't be reached" not in found, "the strategy's own steps are"
 
 
+def test_capacity_that_does_not_come_is_given_back(shop: Shop, step: Callable[[str], Step]) -> None:
+    before = shop.state()
+    hurried = step(CONFIG.format(namespace=shop.namespace).replace("clone: true", "clone: true, ready_within: 0s"))
+    assert f"1 of 3 pods of {NAME}.{shop.namespace} are ready" in hurried("shift", "50", code=4)
+    assert shop.state() == before
+    assert shop.previews(40) == 0
+
+
 def test_a_pod_that_dies_is_replaced_without_a_word_of_drift(shop: Shop) -> None:
     shop.step("shift", "25")
     selector = f"app=shop,{PREVIEW}={NAME}"
