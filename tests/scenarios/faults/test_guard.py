@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tests.scm import server
@@ -153,3 +153,22 @@ def test_11_a_pushed_commit_ends_the_rollout_before_the_next_increase(world: Wor
     assert done.code == 3, done.err
     assert repository.pulls[5].head[:7] in done.err
     assert_untouched(before, world.virtual_service())
+
+
+def test_a_live_run_of_a_closed_pull_request_is_left_to_its_end(world: World) -> None:
+    world.deploy(7)
+    with provider(world):
+        run = world.begin("shift", "20", "--pr", "7", "--bake", "4s", GIT_TOKEN="")
+        world.await_weight(20)
+        while run.process.poll() is None:
+            told = deeds(world)
+            assert told == [] or run.process.poll() is not None
+        assert run.end().code == 0, run.err()
+
+
+def test_a_preview_of_another_repository_is_not_ours_to_collect(build: Callable[..., World]) -> None:
+    world, other = build(), build()
+    other.deploy(7)
+    with provider(world):
+        assert deeds(world) == []
+    assert other.ready_pods(other.preview_namespace(7))
