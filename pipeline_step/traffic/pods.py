@@ -23,13 +23,13 @@ from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, T
 from pipeline_step.preview import PREVIEW
 from pipeline_step.settings import Percent, Strict
 from pipeline_step.traffic.interface import Need, Objects, Room, Shares
-from pipeline_step.traffic.pod_membership import alive, bears, join, known, leave, preview_of, ready
+from pipeline_step.traffic.pod_capacity import deployments, restored, scaled
+from pipeline_step.traffic.pod_membership import alive, bears, join, leave, preview_of, ready
 from pipeline_step.traffic.pod_shares import Counted, count, out_of_reach
 from pipeline_step.traffic.shares import apportion
 from pipeline_step.traffic.weighted import annotate
 
 GIVEN = "pipeline-step.dev/pods-given"
-REPLICAS = "pipeline-step.dev/replicas-original"
 SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -89,7 +89,7 @@ def plan(target: Target, objects: Objects, shares: Shares) -> list[Change]:
             joins.append(join(ref, pod, chosen[ref], selector))
     changed = copy.deepcopy(objects[service])
     annotate(changed, GIVEN, _written(given) if given else None)
-    return [*leaves, *_restored(objects, wanted), Put(service, changed), *joins]
+    return [*leaves, *restored(objects, wanted), Put(service, changed), *joins]
 
 
 def needs(target: Target, objects: Objects, previews: Collection[Backend]) -> list[Need]:
@@ -100,15 +100,15 @@ def needs(target: Target, objects: Objects, previews: Collection[Backend]) -> li
 def permissions(target: Target, objects: Objects, previews: Collection[Backend]) -> list[Permission]:
     """The Service by its name; the namespace's pods and the previews' Deployments, which have no names of their own."""
     service, pods = routed(target, objects), _list("", "pods", target, "")
-    deployments = _list("apps", "deployments", target, "")
+    every = _list("apps", "deployments", target, "")
     return [
         Permission("get", service, "read the record"),
         Permission("update", service, "write the record"),
         Permission("list", pods, "count both sides' pods"),
         Permission("update", pods, "bring the preview's pods in and out"),
         Permission("list", _slices(target), "see who gets requests"),
-        Permission("list", deployments, "find the preview's number of pods"),
-        Permission("update", deployments, "give the preview as many pods as its share takes"),
+        Permission("list", every, "find the preview's number of pods"),
+        Permission("update", every, "give the preview as many pods as its share takes"),
     ]
 
 
@@ -130,7 +130,7 @@ def room(target: Target, objects: Objects, shares: Shares) -> Room:
         pods, there = given[str(preview)].pods, ready(pod for _, pod in _candidates(objects, preview))
         if there < pods:
             missing = missing or f"{there} of {pods} pods of {preview} are ready"
-            changes += _scaled(objects, preview, pods)
+            changes += scaled(objects, preview, pods)
     return Room(changes, missing)
 
 
@@ -195,7 +195,7 @@ def _check(target: Target, objects: Objects, preview: Backend, selector: Mapping
     for ref, pod in _candidates(objects, preview):
         if bears(pod, selector) and not preview_of(pod):
             raise ConfigError(f"{ref} is of {preview}, and {service} selects it by itself; give it other labels")
-    for ref, deployment in _deployments(objects, preview):
+    for ref, deployment in deployments(objects, preview):
         own = deployment["spec"]["selector"].get("matchLabels") or {}
         if clash := [key for key, value in selector.items() if own.get(key, value) != value]:
             raise ConfigError(
@@ -235,47 +235,3 @@ def _remembered(service: Object) -> dict[str, Counted]:
 
 def _written(given: Mapping[str, Counted]) -> str:
     return json.dumps(given, separators=(",", ":"))
-
-
-def _deployments(objects: Objects, preview: Backend) -> list[tuple[Ref, Object]]:
-    return [(ref, obj) for ref, obj in known(objects, "deployments") if bears(obj, {PREVIEW: preview.service})]
-
-
-def _scaled(objects: Objects, preview: Backend, pods: int) -> list[Change]:
-    """The preview's Deployment with this many replicas, and in an annotation those that it had."""
-    found = _deployments(objects, preview)
-    if len(found) != 1:
-        names = ", ".join(ref.name for ref, _ in found) or "none"
-        raise ConfigError(
-            f"{preview} needs {pods} pods, and exactly one Deployment with the label {PREVIEW}={preview.service} "
-            f"must be there to get them; there are: {names}"
-        )
-    ref, deployment = found[0]
-    if deployment["spec"].get("replicas", 1) >= pods:
-        return []
-    scaled = {"apiVersion": "apps/v1", "kind": "Deployment", **copy.deepcopy(deployment)}
-    if REPLICAS not in (scaled["metadata"].get("annotations") or {}):
-        annotate(scaled, REPLICAS, str(scaled["spec"].get("replicas", 1)))
-    scaled["spec"]["replicas"] = pods
-    return [Put(ref, scaled)]
-
-
-def _restored(objects: Objects, wanted: Shares) -> list[Change]:
-    """Deployments of previews without a share, with their own number of replicas."""
-    kept = {preview.service for preview in wanted}
-    changes: list[Change] = []
-    for ref, deployment in known(objects, "deployments"):
-        original = (deployment["metadata"].get("annotations") or {}).get(REPLICAS)
-        if original is None or deployment["metadata"]["labels"].get(PREVIEW) in kept:
-            continue
-        restored = {"apiVersion": "apps/v1", "kind": "Deployment", **copy.deepcopy(deployment)}
-        annotate(restored, REPLICAS, None)
-        restored["spec"]["replicas"] = _number(ref, original)
-        changes.append(Put(ref, restored))
-    return changes
-
-
-def _number(ref: Ref, original: str) -> int:
-    if not original.isdecimal():
-        raise ConfigError(f"{ref}: annotation {REPLICAS} is {original!r}, not a number of replicas; delete it")
-    return int(original)

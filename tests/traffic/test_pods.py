@@ -14,6 +14,7 @@ from pipeline_step.errors import ConfigError
 from pipeline_step.model import Backend, Object, Put, Ref, Target
 from pipeline_step.preview import PREVIEW
 from pipeline_step.traffic import pods
+from pipeline_step.traffic.pod_capacity import REPLICAS
 from pipeline_step.traffic.pod_membership import JOINED
 from pipeline_step.traffic.pod_shares import count, out_of_reach, percent
 from tests.traffic.routes import PODS, SELECTOR, SERVICE, STABLE, Objects, beside, deployment, planned, pod
@@ -245,7 +246,7 @@ def test_unreadable_memories_are_one_clear_error(text: str) -> None:
 def test_a_number_of_replicas_that_is_none_is_refused() -> None:
     objects = shop(3, 1)
     (ref,) = deployment(35)
-    objects[ref]["metadata"]["annotations"] = {pods.REPLICAS: "many"}
+    objects[ref]["metadata"]["annotations"] = {REPLICAS: "many"}
     with pytest.raises(ConfigError, match="replicas-original is 'many', not a number of replicas"):
         pods.plan(PODS, objects, {})
 
