@@ -32,10 +32,15 @@ class Handled(msgspec.Struct, frozen=True, kw_only=True):
     run: str
 
 
+def lease_ref(target: Target) -> Ref:
+    """The Lease that remembers."""
+    name = fill(f"pipeline-step-comments-{target.stable.service}", {})
+    return Ref(group="coordination.k8s.io", resource="leases", namespace=target.stable.namespace, name=name)
+
+
 def take(cluster: Cluster, target: Target, pull_request: str, handled: Handled) -> None:
     """Remember that this run does the comment; raises `Refused` where it or a newer one was taken by another run."""
-    name = fill(f"pipeline-step-comments-{target.stable.service}", {})
-    ref = Ref(group="coordination.k8s.io", resource="leases", namespace=target.stable.namespace, name=name)
+    ref = lease_ref(target)
     while True:
         lease = cluster.find(ref)
         if lease is not None and (why := repeated(lease, pull_request, handled)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline_step import handled
 from pipeline_step.lock import lease_ref
 from pipeline_step.model import Backend, Permission, Ref
 
@@ -58,6 +59,8 @@ def shift(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     yield Permission("create", _any("coordination.k8s.io", "leases", stable), "hold the target")
     for verb in ("get", "update", "delete"):
         yield Permission(verb, _lease(config, side), "hold the target")
+    for verb in ("get", "update"):
+        yield Permission(verb, handled.lease_ref(config.target), "do a comment only once")
     for namespace in (side.namespace, stable):
         yield Permission("list", _any("discovery.k8s.io", "endpointslices", namespace), "find ready pods")
     yield Permission("list", _any("", "pods", side.namespace), "read which image the preview runs")
