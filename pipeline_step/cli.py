@@ -40,6 +40,8 @@ which = _options(
     click.option("--results", type=click.Path(path_type=Path), help="Write Tekton results to this folder."),
 )
 ACCOUNTS = ("preview", "shift", "guard")  # as in permissions.py
+FAULTS = ("none", "constant", "at-start", "late", "latency", "bursts", "outage", "shared")  # as in simulate/traffic.py
+PERCENT = click.FloatRange(0, 100)
 account = click.option(
     "--account",
     "accounts",
@@ -211,6 +213,33 @@ def plan(weight: int | None, **options: Any) -> None:
         return
     for context, text in texts.items():
         click.echo((f"# {context}\n" if context else "") + (text or "nothing would change"))
+
+
+@cli.command()
+@where
+@strategy
+@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto; over the file's.")
+@click.option("--rps", multiple=True, type=click.FloatRange(1, 10_000), help="Requests a second; again for more.")
+@click.option("--fault", "faults", multiple=True, type=click.Choice(FAULTS), help="Again for more. Default: all.")
+@click.option("--failing", type=PERCENT, default=0.1, help="Percent of stable's requests that fail. Default: 0.1.")
+@click.option("--rate", type=PERCENT, default=2.0, help="Percent of the preview's where it fails. Default: 2.")
+@click.option("--after", default="2m", help="When a late fault begins and an early one ends. Default: 2m.")
+@click.option("--slower", type=click.FloatRange(1, 100), default=2.0, help="How many times as slow. Default: 2.")
+@click.option("--pods", type=click.IntRange(1, 100), default=2, help="Stable's pods. Default: 2.")
+@click.option("--lag", default="0s", help="How old the counters are, such as Prometheus' 15s. Default: 0s.")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), default=200, help="Rollouts of each. Default: 200.")
+@click.option("--seed", type=int, default=1, help="The same seed gives the same rollouts. Default: 1.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Draw them into this file.")
+@click.option("--backtest", is_flag=True, help="Judge stable's own pods as if they were previews.")
+@click.option("--prometheus", default="", help="URL of the server that has recorded stable's requests.")
+@click.option("--since", default="6h", help="How much of that recording. Default: 6h.")
+def simulate(rps: tuple[float, ...], backtest: bool, output: str, **options: Any) -> None:
+    """What the strategy would have cost: on synthetic or recorded requests, with the real judge and decisions."""
+    from pipeline_step.simulate import command
+
+    asked = {field: options[field] for field in command.Asked.__dataclass_fields__ if field in options}
+    work = command.backtested if backtest else command.simulated
+    click.echo(work(configured(options), command.Asked(**asked, rps=rps or (100.0,), json=output == "json")))
 
 
 @cli.command()

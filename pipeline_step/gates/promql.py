@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline_step.http import Http
 
 TIMEOUT = "5s"
+POINTS = 10_000
 PROCESS = ("instance", "pod")  # labels that tell counters of one process from another's
 
 
@@ -54,6 +55,19 @@ class _Answer(msgspec.Struct, frozen=True):
     data: _Vector | _Scalar
 
 
+class _Row(msgspec.Struct, frozen=True):
+    values: list[tuple[float, str]]
+    metric: dict[str, str] = {}
+
+
+class _Matrix(msgspec.Struct, frozen=True):
+    result: list[_Row]
+
+
+class _Range(msgspec.Struct, frozen=True):
+    data: _Matrix
+
+
 def instant(http: Http, url: str, query: str, token: str = "", at: float | None = None) -> list[Value]:
     """The answer to an instant query, at a time or now; raises HttpError, with what to do, where there is none."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -70,6 +84,35 @@ def instant(http: Http, url: str, query: str, token: str = "", at: float | None 
         return [Value(labels, time, float(text)) for labels, time, text in found]
     except ValueError as error:
         raise HttpError(f"{answer.url} answered with a value that is no number ({error})", answer.status) from None
+
+
+def ranged(
+    http: Http, url: str, query: str, token: str, start: float, end: float, step: float
+) -> list[tuple[Mapping[str, str], list[tuple[float, float]]]]:
+    """The answer to a range query: by labels the (time, value) at each step; raises HttpError.
+
+    A server gives 11,000 points of a series at once, so a long range is asked for in parts.
+    https://prometheus.io/docs/prometheus/latest/querying/api/#range-queries
+    """
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    found: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    while start <= end:
+        last = min(end, start + (POINTS - 1) * step)
+        params: dict[str, str | int] = {
+            "query": query,
+            "start": f"{start:.3f}",
+            "end": f"{last:.3f}",
+            "step": f"{step:g}",
+        }
+        try:
+            rows = http.get(f"{url.rstrip('/')}/api/v1/query_range", params=params, headers=headers).decode(_Range)
+        except HttpError as error:
+            raise _advised(error) from error
+        for row in rows.data.result:
+            values = found.setdefault(tuple(sorted(row.metric.items())), [])
+            values += [(time, float(text)) for time, text in row.values]
+        start = last + step
+    return [(dict(labels), values) for labels, values in found.items()]
 
 
 def _advised(error: HttpError) -> HttpError:
@@ -122,8 +165,9 @@ def _matchers(metrics: Metrics, labels: Mapping[str, str]) -> str:
 
 
 def between_samples(metrics: Metrics, labels: Mapping[str, str]) -> str:
-    """The query for the seconds between two samples of one side, at most that of the last five minutes."""
-    return f"300 / max(count_over_time({metrics.requests}{{{_matchers(metrics, labels)}}}[5m]))"
+    """The query for the seconds between two samples of one side, on average over at most five minutes."""
+    series = f"{metrics.requests}{{{_matchers(metrics, labels)}}}"
+    return f"(time() - min(min_over_time(timestamp({series})[5m:5s]))) / max(count_over_time({series}[5m]))"
 
 
 def read(
