@@ -121,7 +121,7 @@ def lighthouse(place: Path, namespace: str, kubeconfig: Path, gitea: Gitea) -> I
             running.append(process)
             stack.callback(_end, process)
         url = f"http://{NODE}:{port}"
-        eventually(lambda: _answers(f"{url}/Health", running), "Lighthouse answers")
+        eventually(lambda: _answers(f"{url}/Ready", running), "Lighthouse answers")
         yield f"{url}/hook", secret
 
 
@@ -129,7 +129,7 @@ def _answers(url: str, running: list[subprocess.Popen[bytes]]) -> bool:
     assert all(process.poll() is None for process in running), "Lighthouse has ended"
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
+            return bool(answer.status == 204)
     except OSError:
         return False
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from .test_manifests import FILES, documents, name_of
 
 pytestmark = [pytest.mark.testbed, pytest.mark.timeout(400)]
 
-NEVER = [{"http_check": {"url": "http://${preview_service}.${preview_namespace}.svc.cluster.local/status?code=503"}}]
+NEVER = [{"http": {"url": "http://${preview_service}.${preview_namespace}.svc.cluster.local/status?code=503"}}]
 """A gate that the preview fails: its own service answers 503 there, asked for by the step's pod."""
 LONG = {"strategy": {"steps": [10, 50], "bake": "5m", "deadline": "20m"}}
 
@@ -163,9 +165,41 @@ def test_guard_heals_what_a_killed_pod_left(lane: Lane, configure: Callable[...,
 
 
 def kill(lane: Lane, task_run: str) -> None:
-    """Remove the pod of a TaskRun at once, as a lost node does: its processes get no signal that they could heed."""
+    """End the step's process as the kernel does when memory runs out: without a signal that it could heed."""
     pod = lane.get("taskrun", task_run)["status"]["podName"]
+    uid = lane.get("pod", pod)["metadata"]["uid"]
+    (process,) = (
+        folder
+        for folder in Path("/proc").glob("[0-9]*")
+        if b"pipeline-step\0rollout" in read(folder / "cmdline")
+        and b"python" in read(folder / "cmdline").split(b"\0")[0]
+        and uid.encode() in read(folder / "cgroup").replace(b"_", b"-")
+    )
+    os.kill(int(process.name), signal.SIGKILL)
+
+
+def read(path: Path) -> bytes:
+    """A file of a process, empty where it has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_lost_pod_leaves_production_whole(lane: Lane, configure: Callable[..., None]) -> None:
+    """Tekton starts the pod of a TaskRun again where it is gone, while the old one may still be in its grace."""
+    configure(strategy={"steps": [10, 50], "bake": "10s", "deadline": "5m"})
+    lane.world.deploy()
+    before = lane.world.virtual_service()
+    name = lane.start_task("rollout")
+    lane.await_weight(10)
+
+    pod = lane.get("taskrun", name)["status"]["podName"]
     lane.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+    run = lane.wait("taskrun", name)
+    assert results(run)["outcome"] in ("promoted", "superseded", "interrupted", "reverted"), lane.told()
+    assert_untouched(before, lane.world.virtual_service())
 
 
 def test_a_retry_resumes_what_a_killed_pod_began(lane: Lane, configure: Callable[..., None]) -> None:
