@@ -362,7 +362,8 @@ def test_accounts_of_namespaces_that_nobody_knows_yet_are_confined(image: None, 
     own = {**world.CONFIG, "preview": {**world.CONFIG["preview"], "namespace": "rbac-pr-{number}"}}
     with world.world(tmp_path, own), _policies():
         cluster.kubectl("label", "namespace", PRODUCTION, "pipeline-step.dev/scraped=true")
-        world.apply(world.roles(tmp_path), tmp_path)
+        text = world.roles(tmp_path, GIT_TOKEN="given, so that guard collects previews")
+        world.apply(text, tmp_path)
         try:
             done = world.run("preview", "preview", "preview", "--image", "localhost/sample:2", "--sha", SHA)
             assert done.code == 0, done.output
