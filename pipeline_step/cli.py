@@ -85,7 +85,7 @@ def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
 
-    conduct(options, flow.rollout)
+    conduct(options, flow.rollout, watched=True)
 
 
 @cli.command()
@@ -98,7 +98,9 @@ def shift(weight: int, **options: Any) -> None:
     from pipeline_step import revert as back
     from pipeline_step import rollout as flow
 
-    conduct(options, lambda run: flow.shift(run, weight) if weight else back.revert(run, "shifted to 0 %"))
+    if not weight:
+        conduct(options, lambda run: back.revert(run, "shifted to 0 %"))
+    conduct(options, lambda run: flow.shift(run, weight), watched=True)
 
 
 @cli.command()
@@ -181,16 +183,21 @@ def unfreeze(**options: Any) -> None:
 def status(watch: bool, output: str, **options: Any) -> None:
     """Who has which share of the requests, and which rollouts are recorded."""
     from pipeline_step import report
-    from pipeline_step.route import each, observe
+    from pipeline_step.route import Seen, each, observe
 
     config = configured(options)
     clusters = connected(config)
+
+    def look() -> dict[str, Seen]:
+        return each(clusters, lambda cluster: observe(config.target, cluster))
+
+    if watch and sys.stdout.isatty() and output == "text":
+        from pipeline_step.live import destinations, watched
+
+        watched(lambda: destinations(config.target, look()), time.sleep)
     show = report.status_json if output == "json" else report.status_table
     while True:
-        text = show(config.target, each(clusters, lambda cluster: observe(config.target, cluster)))
-        if watch and sys.stdout.isatty() and output == "text":
-            click.clear()
-        click.echo(text)
+        click.echo(show(config.target, look()))
         if not watch:
             return
         time.sleep(1)

@@ -61,12 +61,16 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def conduct(options: dict[str, Any], work: Callable[[Run], Result]) -> None:
-    """Run a command and leave with its result's code."""
+def conduct(options: dict[str, Any], work: Callable[[Run], Result], *, watched: bool = False) -> None:
+    """Run a command and leave with its result's code; one that is `watched` is drawn live in a terminal."""
 
     def opened_and_run() -> Result:
         with opened(configured(options)) as run:
-            return work(run)
+            if not (watched and sys.stderr.isatty()):
+                return work(run)
+            from pipeline_step.live import followed
+
+            return followed(run, work)
 
     leave_with(options, opened_and_run)
 
