@@ -81,8 +81,7 @@ def prepare(run: Run, seen: dict[str, Seen], rollout: Rollout, beat: Callable[[]
 
 def _given_back(run: Run, cluster: Cluster) -> None:
     """What the recorded shares do not take: the route's plan says it of a preview that has no record."""
-    seen = observe(run.target, cluster, [run.preview])
-    change_one(run.target, cluster, lambda rollouts: rollouts, seen)
+    change_one(run.target, cluster, lambda rollouts: rollouts, previews=[run.preview])
 
 
 class Watch:

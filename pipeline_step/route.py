@@ -150,11 +150,16 @@ def change(
     return each(clusters, lambda cluster: change_one(target, cluster, update, before.get(cluster)))
 
 
-def change_one(target: Target, cluster: Cluster, update: Update, seen: Seen | None = None) -> Seen:
-    """The same for one cluster; `seen` is what was read before, to save the read."""
+def change_one(
+    target: Target, cluster: Cluster, update: Update, seen: Seen | None = None, previews: Collection[Backend] = ()
+) -> Seen:
+    """The same for one cluster; `seen` is what was read before, to save the read.
+
+    `previews` are those to look after besides the recorded ones, such as one whose record has just ended.
+    """
     until = time.monotonic() + CONTENTION
     while True:
-        seen = seen or observe(target, cluster)
+        seen = seen or observe(target, cluster, previews)
         rollouts = update(seen.rollouts)
         seen = _complete(target, cluster, seen, [rollout.preview for rollout in rollouts.values()])
         changes = plan(target, seen, rollouts)
