@@ -161,10 +161,11 @@ class Lane:
 
     def remove(self) -> None:
         """Delete all of it without waiting."""
-        roles = self.bed.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name").split()
-        ours = [name for name in roles if name.endswith(f"-{self.world.config['app']}")]
-        if ours:
-            self.bed.kubectl("delete", "--wait=false", *ours)
+        for kinds, where in (("clusterroles,clusterrolebindings", []), ("roles,rolebindings", ["-n", "istio-system"])):
+            roles = self.bed.kubectl("get", kinds, *where, "-o", "name").split()
+            ours = [name for name in roles if name.endswith(f"-{self.world.config['app']}")]
+            if ours:
+                self.bed.kubectl("delete", "--wait=false", *where, *ours)
         self.bed.kubectl("delete", "namespace", self.namespace, "--wait=false")
 
 
