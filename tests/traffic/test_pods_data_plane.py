@@ -118,7 +118,11 @@ def test_a_pod_that_dies_is_replaced_without_a_word_of_drift(shop: Shop) -> None
     where = ("-n", shop.namespace, f"deployment/{NAME}", "--for=condition=Available", "--timeout=60s")
     shop.bed.kubectl("wait", *where)
     assert "was put back" not in shop.step("shift", "25")
-    assert shop.previews(100) > 5
+    behind = ("-n", shop.namespace, "-l", "kubernetes.io/service-name=shop", "-o", "json")
+    slices = json.loads(shop.bed.kubectl("get", "endpointslices", *behind))["items"]
+    ready = [e["targetRef"]["name"] for piece in slices for e in piece["endpoints"] if e["conditions"]["ready"]]
+    assert sum(name.startswith(NAME) for name in ready) == 1, "it is an endpoint when the step says so"
+    within(shop.bed.follows, lambda: shop.previews(100) > 5)  # kube-proxy follows the endpoints in its own time
 
 
 def test_a_whole_rollout_ends_with_the_preview_in_production(shop: Shop) -> None:
