@@ -97,18 +97,23 @@ def started(samples: Iterable[Sample]) -> float | None:
 def requests(samples: Iterable[Sample], metrics: Metrics, side: Mapping[str, str]) -> tuple[float, float] | None:
     """All requests of a side and the bad ones, or None where no series counts them.
 
+    A series without a status is one only where `errors` matches the empty status: Envoy counts every request a second
+    time by class alone, under the same name.
     Raises ConfigError where the series have no label with the status.
     """
     counted = [sample for sample in samples if sample.name == metrics.requests and metrics.matches(sample.labels, side)]
     if not counted:
         return None
-    label = metrics.status_label or next((name for name in STATUS_LABELS if name in counted[0].labels), "")
-    if label not in counted[0].labels:
-        there = ", ".join(sorted(counted[0].labels)) or "none"
+    found = {name for sample in counted for name in sample.labels}
+    label = metrics.status_label or next((name for name in STATUS_LABELS if name in found), "")
+    if label not in found:
+        there = ", ".join(sorted(found)) or "none"
         raise ConfigError(
             f"{metrics.requests} has no label {label or 'for the status'!r}, so failures can't be told; "
             f"set status_label to one of its labels: {there}"
         )
+    if not re.fullmatch(metrics.errors, ""):
+        counted = [sample for sample in counted if label in sample.labels]
     bad = sum(s.value for s in counted if re.fullmatch(metrics.errors, s.labels.get(label, "")))
     return sum(s.value for s in counted), bad
 

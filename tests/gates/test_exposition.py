@@ -38,6 +38,21 @@ def test_a_proxy_is_counted_by_side() -> None:
     assert exposition.durations(samples, PROXY, SIDE) == (21, {0.0005: 3, 0.5: 20})
 
 
+def test_a_proxy_s_classes_of_statuses_are_not_counted_again() -> None:
+    of_all = 'cluster_name="outbound|80||shop.pr-35.svc.cluster.local"'
+    classes = f"""\
+envoy_cluster_upstream_rq{{response_code_class="2xx",{of_all}}} 21
+envoy_cluster_upstream_rq{{response_code_class="5xx",{of_all}}} 2
+"""
+    for text in (ENVOY.replace("# TYPE envoy_cluster_upstream_rq counter\n", classes), ENVOY + classes):
+        assert exposition.requests(exposition.parse(text, PROXY.names), PROXY, SIDE) == (24, 3)
+    linkerd = PRESETS["linkerd"]
+    side = 'backend_namespace="pr-35",backend_name="shop"'
+    answers = f'{linkerd.requests}{{{side},error="timeout"}} 3\n{linkerd.requests}{{{side},http_status="200"}} 7\n'
+    samples = exposition.parse(answers, linkerd.names)
+    assert exposition.requests(samples, linkerd, SIDE) == (10, 3), "no status is a failure here"
+
+
 @pytest.mark.parametrize("label", exposition.STATUS_LABELS)
 def test_the_real_client_library_is_counted_whatever_the_label(label: str) -> None:
     pod = Pod(label=label)
