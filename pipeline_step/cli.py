@@ -208,18 +208,21 @@ def status(watch: bool, output: str, **options: Any) -> None:
 @which
 @click.option("--weight", type=click.IntRange(0, 100), help="Default: the first step of the strategy.")
 def plan(weight: int | None, **options: Any) -> None:
-    """Show what a shift would change, as a diff; change nothing."""
+    """Show what a shift would change, as a diff, and how long a proof would take; change nothing."""
     from pipeline_step.planning import differences
-    from pipeline_step.preflight import opening
+    from pipeline_step.preflight import expected, opening
 
     with opened(configured(options)) as run:
         wanted = opening(run) if weight is None else weight
         texts = differences(run, wanted)
+        proof = expected(run)
     if options["output"] == "json":
-        click.echo(json.dumps({"weight": wanted, "diff": texts}))
+        click.echo(json.dumps({"weight": wanted, "diff": texts, "proof": proof and proof._asdict()}))
         return
     for context, text in texts.items():
         click.echo((f"# {context}\n" if context else "") + (text or "nothing would change"))
+    if proof:
+        click.echo(f"# {'' if proof.in_time else 'WARNING: '}{proof.text}")
 
 
 @cli.command()

@@ -10,6 +10,7 @@ from pipeline_step.errors import NotReady, StepError
 from pipeline_step.model import Backend, Ref
 from pipeline_step.ownership import gitops_owner, rewriting_owner
 from pipeline_step.permissions import ACCOUNTS
+from pipeline_step.preflight import expected
 from pipeline_step.roles import granted
 from pipeline_step.route import Seen, observe
 from pipeline_step.run import Run
@@ -32,7 +33,18 @@ def examine(run: Run, accounts: Collection[str] = tuple(ACCOUNTS)) -> list[Findi
     for context, cluster in run.clusters.items():
         where = f"{context}: " if context else ""
         findings += [finding._replace(text=where + finding.text) for finding in _examine(run, cluster, accounts)]
+    if "shift" in accounts:
+        findings += _proof(run)
     return findings
+
+
+def _proof(run: Run) -> list[Finding]:
+    """Whether the judge can read its counters, and come to a verdict before the deadline."""
+    try:
+        proof = expected(run)
+    except StepError as error:
+        return [Finding(False, f"compare: {error}")]
+    return [Finding(proof.in_time, f"compare: {proof.text}")] if proof else []
 
 
 def _examine(run: Run, cluster: Cluster, accounts: Collection[str]) -> Iterator[Finding]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pipeline_step.errors import NotReady
 from pipeline_step.gates import exposition, promql, scraping
 from pipeline_step.gates.increments import Advance, fingerprint, remembered
 from pipeline_step.gates.latency import Latency, latency
@@ -30,9 +28,7 @@ from pipeline_step.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
-    from pipeline_step.run import Clock
 
-LOOK_BACK = 60.0  # seconds over which a Prometheus server says how many requests there are
 SMOOTHING = 0.5  # of the requests a second: how much the latest window counts
 OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
 
@@ -114,10 +110,10 @@ def measure(
     name: str, settings: Settings, subject: Subject, sources: Sources, counters: Mapping[str, Any]
 ) -> Measurement:
     """Count one window and weigh all of them; raises ConfigError where the limit is no edge of the histogram."""
-    scraped = _read(settings, subject, sources)
-    if blocked := _blocked(scraped):
+    scraped = read(settings, subject, sources)
+    if why := blocked(scraped):
         # Neither side's counters move on, so that the next window is the same time for both.
-        return Measurement(gate=name, outcome=blocked[0], reason=f"{name}: {blocked[1]}", counters=counters)
+        return Measurement(gate=name, outcome=why[0], reason=f"{name}: {why[1]}", counters=counters)
 
     counters = remembered(counters, settings)
     began = counters.get("began", subject.began)
@@ -206,42 +202,6 @@ def smoothed(before: float, latest: float) -> float:
     return round(before + SMOOTHING * (latest - before) if before else latest, 3)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pace:
-    """Stable as it is before a rollout: requests a second of both sides, the share that fails, how old counters are."""
-
-    rate: float
-    failing: float
-    staleness: float
-
-
-def pace(settings: Settings, subject: Subject, sources: Sources, clock: Clock) -> Pace:
-    """Read twice, a second apart, or of a Prometheus server what it had a minute ago and now.
-
-    Raises `NotReady` with what can't be read, before there is a rollout that it could hold.
-    """
-    labels = {"preview": side(subject.preview), "stable": side(subject.stable)}
-    began = clock.time()
-    first = _read(settings, subject, sources, at=began - LOOK_BACK)
-    if settings.prometheus is None:
-        clock.sleep(1.0)
-    second = _read(settings, subject, sources)
-    elapsed = LOOK_BACK if settings.prometheus is not None else clock.time() - began
-    if not second["stable"].samples:
-        blocked = _blocked({"stable": second["stable"]})
-        raise NotReady(blocked[1] if blocked else "stable counts nothing")
-    added = 0.0
-    for key in labels:
-        before = count(settings.series, first[key], labels[key], (), {}, began)
-        after = count(settings.series, second[key], labels[key], (), before.state, began)
-        added += sum(row[0] for row in after.by_pod.values())
-    ever = [
-        exposition.requests(samples, settings.series, labels["stable"]) for samples in second["stable"].samples.values()
-    ]
-    total, bad = (sum(pod[column] for pod in ever if pod) for column in (0, 1))
-    return Pace(rate=added / elapsed, failing=bad / total if total else 0.0, staleness=second["stable"].interval)
-
-
 def recall(counters: Mapping[str, Any]) -> Evidence:
     """The evidence in the counters of an earlier measurement, or none."""
     return msgspec.convert(counters.get("evidence", {}), Evidence)
@@ -254,14 +214,14 @@ def judged(settings: Settings, counters: Mapping[str, Any]) -> Verdict:
     return verdict(policy, recall(counters))
 
 
-def _read(settings: Settings, subject: Subject, sources: Sources, at: float | None = None) -> dict[str, Scraped]:
+def read(settings: Settings, subject: Subject, sources: Sources, at: float | None = None) -> dict[str, Scraped]:
     """Both sides now; only a Prometheus server can be asked for another time."""
     if settings.prometheus is not None:
         return promql.read(settings.prometheus, subject, sources, durations=settings.latency is not None, at=at)
     return scraping.read(settings.scrape or Scraping(), subject, sources)
 
 
-def _blocked(scraped: Mapping[str, Scraped]) -> tuple[Outcome, str] | None:
+def blocked(scraped: Mapping[str, Scraped]) -> tuple[Outcome, str] | None:
     """Why nothing can be compared now, if so."""
     for key, one in scraped.items():
         if not one.samples and one.failures:

@@ -174,6 +174,30 @@ def test_the_evidence_raises_nothing_for_a_preview_that_fails(world: World) -> N
     assert counts[500] <= 40
 
 
+@pytest.mark.sandbox
+@pytest.mark.parametrize("source", ["pods", "proxy"])
+def test_plan_and_doctor_say_how_long_a_proof_takes(world: World, source: str) -> None:
+    gates = [{"compare": {**SHOP_GATE, **sources(world)[source]}}]
+    world.configure(gates=gates, strategy={"steps": [20], "bake": "1s"})
+    world.deploy()
+    with traffic(world):
+        time.sleep(1)
+        planned, examined = world.step("plan", "--weight", "5"), world.step("doctor")
+        world.configure(gates=gates, strategy={"steps": [20], "bake": "1s", "deadline": "2s"})
+        hasty, refused = world.step("plan", "--weight", "5", "-o", "json"), world.step("doctor")
+    said = re.search(
+        r"^# (\d+) requests a second, of which \d\S* % fail; to exclude .* at 20 %$", planned.out, re.MULTILINE
+    )
+    assert said, planned.out
+    assert 75 <= int(said[1]) <= 200
+    assert examined.code == 0, examined.out
+    assert "ok    compare: " in examined.out
+    assert hasty.result["proof"]["in_time"] is False
+    assert "the deadline of 2 s is too short for that" in hasty.result["proof"]["text"]
+    assert refused.code == 5
+    assert "FAIL  compare: " in refused.out
+
+
 @pytest.mark.testbed
 @pytest.mark.parametrize("source", ["pods", "proxy", "prometheus"])
 def test_on_a_real_cluster_with_istio(real_world: tuple[World, str], source: str) -> None:
