@@ -3,7 +3,7 @@
 An e-value is a non-negative number whose mean is at most 1 while the null hypothesis holds, so a running product
 of e-values exceeds 1/alpha with chance at most alpha at any time (Ville). Everything is a natural logarithm,
 clipped to +-LOG_LIMIT. The projection follows Turner, Ly and Grunwald, "Generic e-variables for exact sequential
-k-sample tests that allow for optional stopping" (2024); docs/judge-proofs.md gives the formulas.
+k-sample tests that allow for optional stopping" (2024); docs/judge-mathematics.md gives the formulas.
 """
 
 from __future__ import annotations
