@@ -8,10 +8,17 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import availability, calls, memory, shares, start
+from benchmarks import availability, calls, many, memory, shares, start
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = {"start": start, "calls": calls, "shares": shares, "availability": availability, "memory": memory}
+PARTS = {
+    "start": start,
+    "calls": calls,
+    "shares": shares,
+    "availability": availability,
+    "memory": memory,
+    "many": many,
+}
 INTRODUCTION = """# Measured
 
 Written by `make bench`, on {cores} cores of {machine} with Python {python}; the load average was {busy:.1f}
