@@ -81,7 +81,7 @@ def build(result: Path, target: str, *flags: str, source: Path = ROOT) -> None:
     if target != "sbom":
         buildah("push", "--quiet", name, f"oci-archive:{result}.part:{name}")
         Path(f"{result}.part").rename(result)
-    buildah("rmi", name)
+    buildah("rmi", "--force", name)  # what it was built in may still stand on it
 
 
 def buildah(command: str, *arguments: str) -> str:
