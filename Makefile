@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
 
-.PHONY: help demo test lint bench lock image testbed-up testbed-down testbed-status testbed-test clean
+.PHONY: help demo test lint bench lock image testbed-up testbed-down testbed-status testbed-build testbed-test clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,7 +22,7 @@ demo: $(VENV)/ready  ## Watch a preview take 1 % of the requests, be judged, and
 	$(BIN)/pipeline-step sandbox demo
 
 test: $(VENV)/ready  ## Run the unit, sandbox and contract tests
-	$(BIN)/pytest -n 2 --dist loadfile -m "not testbed"
+	$(BIN)/pytest -n 4 --dist loadfile -m "not testbed" $(ARGS)
 
 lint: $(VENV)/ready  ## Run the checkers alone, and format
 	$(BIN)/ruff format pipeline_step tests benchmarks
@@ -39,11 +39,14 @@ lock: $(VENV)/ready  ## Bring requirements.lock up to date with pyproject.toml
 testbed-up testbed-down testbed-status: testbed-%: $(VENV)/ready  ## A real one-node Kubernetes with Istio, on this machine (root)
 	$(BIN)/python -m tests.testbed $*
 
-testbed-test: $(VENV)/ready  ## Build and start the real cluster, run the tests that need it, and stop it
+testbed-build: $(VENV)/ready  ## Build all parts of the real cluster and the image, and see that it leaves nothing behind
 	$(BIN)/python -m tests.testbed build --all
 	$(BIN)/pytest tests/testbed/test_leftovers.py tests/image
+
+testbed-test: $(VENV)/ready  ## Start the real cluster, run the tests that need it, and stop it
 	$(BIN)/python -m tests.testbed up
-	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed; code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
+	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed $(ARGS); \
+	  code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
 
 # BASE, HELM, VERSION, PLATFORM, BUILDER and IMAGE_FLAGS are told in docs/image.md.
 IMAGE ?= localhost/pipeline-step
