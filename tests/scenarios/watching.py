@@ -46,27 +46,44 @@ class History:
     def _since(self, kind: str, namespace: str, start: int) -> Iterator[Change]:
         """Replay from the server's own history until the newest state of everything that is listed now.
 
-        That something was deleted is in no list, so for all but the route, which stays, it takes a second longer.
+        That something was deleted is in no list, so for endpoints a marker is written, which ends the replay; where
+        the namespace takes nothing any more, it ends after a second without one.
         """
         awaited = {o["metadata"]["uid"]: int(o["metadata"]["resourceVersion"]) for o in self._api.list(kind, namespace)}
         awaited = {uid: version for uid, version in awaited.items() if version > start}
-        if kind == "VirtualService" and not awaited:
+        endless = kind == "EndpointSlice"
+        marker = self._mark(namespace) if endless else None
+        if not (awaited or endless):
             return
         url = f"{self._api.url}{path(kind, namespace)}?watch=1&resourceVersion={start}&timeoutSeconds=1"
-        with self._api.session.get(url, stream=True, timeout=(10, 30)) as stream:
+        if marker:
+            url = url.replace("timeoutSeconds=1", "timeoutSeconds=30")
+        with self._api.session.get(url, stream=True, timeout=(10, 60)) as stream:
             for line in stream.iter_lines(chunk_size=None):
                 event = json.loads(line)
                 if event["type"] == "BOOKMARK":
                     continue
                 assert event["type"] != "ERROR", event
                 metadata = event["object"]["metadata"]
+                if marker and metadata["uid"] == marker["metadata"]["uid"]:
+                    break
                 version = int(metadata["resourceVersion"])
                 yield Change(version, event["type"], event["object"])
                 if version >= awaited.get(metadata["uid"], version + 1):
                     del awaited[metadata["uid"]]
-                if kind == "VirtualService" and not awaited:
-                    return
+                if not (awaited or endless):
+                    break
+        if marker:
+            self._api.delete(kind, namespace, marker["metadata"]["name"])
         assert not awaited, f"the watch of {kind} in {namespace} did not show the newest state"
+
+    def _mark(self, namespace: str) -> Obj | None:
+        """Write an EndpointSlice of no Service; None where the namespace is gone or going."""
+        marker = {"metadata": {"generateName": "end-of-history-"}, "addressType": "IPv4", "endpoints": []}
+        body = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", **marker}
+        answer = self._api.send("POST", path("EndpointSlice", namespace), body)
+        found: Obj | None = answer.json() if answer.status_code == 201 else None
+        return found
 
 
 def weights(virtual_service: Obj, route: int = 0, protocol: str = "http") -> dict[str, int]:
