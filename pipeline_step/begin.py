@@ -45,27 +45,10 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
         left = []
 
-    now = run.clock.time()
+    mine = fresh(run, weight, sha=sha, digest=digest, url=url)
     if left:
-        mine = dataclasses.replace(
-            resumed(min(left, key=lambda rollout: rollout.step)), run=run.config.run, by=run.config.pull.by
-        )
-    else:
-        mine = Rollout(
-            preview=run.preview,
-            run=run.config.run,
-            by=run.config.pull.by,
-            pull_request=run.config.pull.number,
-            sha=sha,
-            digest=digest,
-            url=url,
-            weight=weight,
-            began=now,
-            since=now,
-            deadline=now + run.policy.deadline,
-            shares=run.config.file.strategy.budget is not None,
-            overrides=run.config.overrides,
-        )
+        furthest_behind = min(left, key=lambda rollout: rollout.step)
+        mine = dataclasses.replace(resumed(furthest_behind), run=run.config.run, by=run.config.pull.by)
 
     def admitted(rollouts: Rollouts) -> Rollouts:
         if trouble := crowded(run.key, mine.weight, rollouts, run.config.file.strategy.budget):
@@ -84,6 +67,26 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
     kind = "resumed" if left else "shifted"
     run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url))
     return mine
+
+
+def fresh(run: Run, weight: int, *, sha: str, digest: str = "", url: str = "") -> Rollout:
+    """The record of a rollout that begins now with this percentage."""
+    now = run.clock.time()
+    return Rollout(
+        preview=run.preview,
+        run=run.config.run,
+        by=run.config.pull.by,
+        pull_request=run.config.pull.number,
+        sha=sha,
+        digest=digest,
+        url=url,
+        weight=weight,
+        began=now,
+        since=now,
+        deadline=now + run.policy.deadline,
+        shares=run.config.file.strategy.budget is not None,
+        overrides=run.config.overrides,
+    )
 
 
 def _require(run: Run, seen: Mapping[str, Seen], weight: int) -> None:

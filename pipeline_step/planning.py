@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline_step import report
+from pipeline_step.begin import fresh
 from pipeline_step.decide import crowded
 from pipeline_step.errors import Refused
-from pipeline_step.model import Rollout
 from pipeline_step.requirements import require
 from pipeline_step.route import check, each, observe, plan, shares
 from pipeline_step.run import Run
@@ -14,18 +14,7 @@ from pipeline_step.traffic import ROUTERS
 
 def differences(run: Run, weight: int) -> dict[str, str]:
     """By context the diff that gives the preview this percentage; raises what a shift would raise."""
-    now = run.clock.time()
-    rollout = Rollout(
-        preview=run.preview,
-        run=run.config.run,
-        by=run.config.pull.by,
-        pull_request=run.config.pull.number,
-        sha=run.config.pull.sha,
-        weight=weight,
-        began=now,
-        since=now,
-        deadline=now + run.policy.deadline,
-    )
+    rollout = fresh(run, weight, sha=run.config.pull.sha)
     texts: dict[str, str] = {}
     for context, seen in each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview])).items():
         if trouble := crowded(run.key, weight, seen.rollouts, run.config.file.strategy.budget):
