@@ -103,6 +103,7 @@ def read(kind: Kind, obj: Obj, path: Path) -> Any:
 
 
 def matches(item: Obj, wanted: Obj) -> bool:
+    """Whether a list item has all these keys; a port without a protocol is TCP."""
     return all(item.get(key, "TCP" if key == "protocol" else None) == v for key, v in wanted.items())
 
 
