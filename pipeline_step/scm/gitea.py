@@ -5,6 +5,7 @@ Source: the API description that each server shows at /api/swagger; tests/scm/te
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
@@ -37,6 +38,7 @@ COMMENT_LIMIT = 65_535
 RENDERS_HTML = True
 DESCRIPTION_LIMIT = 255
 PAGE = 50
+CHECKS = 10  # seconds that a merge is asked for again while Gitea still checks the head
 
 STATES: Mapping[State, str] = {
     State.PENDING: "pending",
@@ -261,8 +263,14 @@ def in_team(http: Http, repo: Repository, team: str, user: str) -> bool:
 def merge(http: Http, repo: Repository, number: int, head: str, title: str) -> str:
     """POST /pulls/{number}/merge with the head's SHA; 409 says that it moved, or that there is a conflict."""
     body = {"Do": "merge", "head_commit_id": head, "MergeTitleField": title}
-    response = http.request("POST", f"{_repo(repo)}/pulls/{number}/merge", json=body, accept=(200, 409))
-    if response.status == 409:
+    for left in range(CHECKS, -1, -1):
+        # While Gitea still checks whether a new head can be merged, it answers 405 and asks to try again later.
+        accept = (200, 405, 409) if left else (200, 409)
+        response = http.request("POST", f"{_repo(repo)}/pulls/{number}/merge", json=body, accept=accept)
+        if response.status != 405 or "try again" not in response.decode(_Said).message:
+            break
+        time.sleep(1)
+    if response.status in (405, 409):
         why = response.decode(_Said).message or "conflict"
         raise Refused(f"pull request {number} can't be merged at {head[:12]} any more: {why}")
     return pull_request(http, repo, number).merge_commit
