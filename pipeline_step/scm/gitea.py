@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from msgspec import Struct, field
 
-from pipeline_step.errors import Refused
+from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
     Comment,
     Deployment,
@@ -264,13 +264,15 @@ def merge(http: Http, repo: Repository, number: int, head: str, title: str) -> s
     """POST /pulls/{number}/merge with the head's SHA; 409 says that it moved, or that there is a conflict."""
     body = {"Do": "merge", "head_commit_id": head, "MergeTitleField": title}
     for left in range(CHECKS, -1, -1):
-        # While Gitea still checks whether a new head can be merged, it answers 405 and asks to try again later.
-        accept = (200, 405, 409) if left else (200, 409)
-        response = http.request("POST", f"{_repo(repo)}/pulls/{number}/merge", json=body, accept=accept)
-        if response.status != 405 or "try again" not in response.decode(_Said).message:
+        try:
+            response = http.request("POST", f"{_repo(repo)}/pulls/{number}/merge", json=body, accept=(200, 409))
             break
-        time.sleep(1)
-    if response.status in (405, 409):
+        except HttpError as error:
+            # While Gitea still checks whether a new head can be merged, it answers 405 and asks to try again later.
+            if not left or error.status != 405 or "try again" not in str(error):
+                raise
+            time.sleep(1)
+    if response.status == 409:
         why = response.decode(_Said).message or "conflict"
         raise Refused(f"pull request {number} can't be merged at {head[:12]} any more: {why}")
     return pull_request(http, repo, number).merge_commit
