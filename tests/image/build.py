@@ -63,7 +63,7 @@ def fingerprint() -> str:
 def build(result: Path, target: str, *flags: str, source: Path = ROOT) -> None:
     """Build the target into an OCI archive (for `sbom`, into the folder `result`), with nothing taken from before."""
     name = f"localhost/built-{target}:{os.getpid()}"
-    buildah_flags = [*_storage(), "--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro", *flags]
+    buildah_flags = [*_storage("builds"), "--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro", *flags]
     if target == "sbom":
         buildah_flags += ["--output", str(result)]
     _base()
@@ -79,14 +79,21 @@ def build(result: Path, target: str, *flags: str, source: Path = ROOT) -> None:
     dated = {"SOURCE_DATE_EPOCH": "1750000000"}
     _run("make", "-C", str(source), "image", *(f"{key}={value}" for key, value in arguments.items()), variables=dated)
     if target != "sbom":
-        buildah("push", "--quiet", name, f"oci-archive:{result}.part:{name}")
+        _buildah("push", "--quiet", name, f"oci-archive:{result}.part:{name}")
         Path(f"{result}.part").rename(result)
-    buildah("rmi", "--force", name)  # what it was built in may still stand on it
+    _buildah("rmi", "--force", name)  # what it was built in may still stand on it
 
 
 def buildah(command: str, *arguments: str) -> str:
-    """Run buildah on the tests' own storage and return what it prints."""
-    return _run("buildah", *_storage(), command, *arguments)
+    """Run buildah on the storage where built images are run, and return what it prints.
+
+    Builds have a storage of their own: removing what a build leaves also removes the containers of an equal image.
+    """
+    return _run("buildah", *_storage("containers"), command, *arguments)
+
+
+def _buildah(command: str, *arguments: str) -> str:
+    return _run("buildah", *_storage("builds"), command, *arguments)
 
 
 @contextmanager
@@ -101,7 +108,7 @@ def container(image: Path) -> Iterator[str]:
 
 def _base() -> None:
     """Debian's minimal system with Python, cached as an image."""
-    if f"{BASE}\n" in buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
+    if f"{BASE}\n" in _buildah("images", "--format", "{{.Name}}:{{.Tag}}"):
         return
     if shutil.which("debootstrap") is None:
         _run("apt-get", "-q", "update")
@@ -123,16 +130,16 @@ def _helm(target: str) -> str:
 
 
 def _from_scratch(name: str, added: Sequence[str]) -> None:
-    made = buildah("from", "scratch").strip()
-    buildah(added[0], "--quiet", made, *added[1:])
+    made = _buildah("from", "scratch").strip()
+    _buildah(added[0], "--quiet", made, *added[1:])
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    buildah("config", "--env", f"PATH={path}", made)
-    buildah("commit", "--quiet", "--timestamp", "0", made, name)
-    buildah("rm", made)
+    _buildah("config", "--env", f"PATH={path}", made)
+    _buildah("commit", "--quiet", "--timestamp", "0", made, name)
+    _buildah("rm", made)
 
 
-def _storage() -> list[str]:
-    return ["--root", str(_folder() / "storage"), "--runroot", str(_folder() / "run")]
+def _storage(name: str) -> list[str]:
+    return ["--root", str(_folder() / name), "--runroot", str(_folder() / f"{name}-run")]
 
 
 def _folder() -> Path:

@@ -189,7 +189,14 @@ def ended(name: str, patience: float = 240) -> Ended:
 
 def kill(name: str) -> None:
     """End the pod's process with SIGKILL: deleting the pod would let it take its traffic back first."""
-    container = get("pod", name, HOME)["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+
+    def identity() -> str | None:
+        """The kubelet writes down what it has started a little later than the step may have begun its work."""
+        statuses = get("pod", name, HOME)["status"].get("containerStatuses") or [{}]
+        found: str | None = statuses[0].get("containerID")
+        return found
+
+    container = until(f"pod {name} has a container", identity).removeprefix("containerd://")
     address = environment.load().containerd_address
     command = ["ctr", "--address", address, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container]
     subprocess.run(command, check=True, timeout=30)
