@@ -41,7 +41,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 def _leave(message: str, code: Exit) -> None:
-    print(message, file=sys.stderr)
+    from pipeline_step.lines import log
+
+    log.error(message)
     sys.exit(code)
 
 

@@ -30,6 +30,11 @@ where = _options(
     click.option("--config", "file", type=click.Path(path_type=Path), help="Default: .pipeline-step.yaml"),
     click.option("--context", "contexts", multiple=True, help="A context of the kubeconfig; again for more clusters."),
     click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", help="Default: text."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        help="Of the lines on standard error. Default: $PIPELINE_STEP_LOG_FORMAT, or text.",
+    ),
 )
 which = _options(
     click.option("--pr", "number", type=click.IntRange(min=1), help="The pull request. Default: $PULL_NUMBER."),

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pipeline_step.config_file import DEFAULT_FILE, File, chosen, parse
 from pipeline_step.errors import ConfigError
+from pipeline_step.lines import LogFormat
 from pipeline_step.model import Backend, Outcome, Policy, Ramp, Seconds, Step, Target, Workload
 from pipeline_step.preview import fill
 from pipeline_step.settings import seconds
@@ -175,6 +176,16 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         overrides=flags.overrides,
         provider=provider_of(pull, environ),
     )
+
+
+def log_format(flag: str | None, environ: Mapping[str, str] = os.environ) -> LogFormat:
+    """How lines are written: as the flag says, else the environment; raises `ConfigError`."""
+    wanted = flag or environ.get("PIPELINE_STEP_LOG_FORMAT") or LogFormat.TEXT.value
+    try:
+        return LogFormat(wanted)
+    except ValueError as error:
+        valid = ", ".join(one.value for one in LogFormat)
+        raise ConfigError(f"PIPELINE_STEP_LOG_FORMAT={wanted!r}: expected one of {valid}") from error
 
 
 def _read(path: Path) -> str:

@@ -112,7 +112,7 @@ def _do(thread: _Thread, config: Config, command: Command) -> Result:
             pull=dataclasses.replace(config.pull, sha=grant.sha, by=grant.by),
             overrides=(grant.override,) if grant.override else (),
         )
-        with opened(granted) as run:
+        with opened(granted, command.verb.value) as run:
             if command.verb.raises and not access.is_retreat(command):
                 comment = Handled(id=thread.comment.id, created=thread.comment.created, run=config.run)
                 pull_request = f"{thread.repository}#{thread.pull.number}"

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 def configured(options: dict[str, Any]) -> Config:
-    """The configuration, with what the command line says over it."""
-    from pipeline_step.config import Flags, load
+    """The configuration, with what the command line says over it; lines are written as it says from here on."""
+    from pipeline_step.config import Flags, load, log_format
+    from pipeline_step.lines import begin
 
+    begin(log_format(options["log_format"]))
     return load(Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__}))
 
 
@@ -31,14 +33,18 @@ def connected(config: Config) -> dict[str, Cluster]:
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[Run]:
-    """Everything that a command needs, opened; messages are sent before it closes."""
+def opened(config: Config, command: str = "") -> Iterator[Run]:
+    """Everything that a command needs, opened; messages are sent before it closes, also that it ended in an error.
+
+    A `command` without a name is only a look, of which nobody is told.
+    """
+    from pipeline_step.errors import StepError
     from pipeline_step.http import Http
     from pipeline_step.reporter import Reporter, conversation
     from pipeline_step.run import Run
 
     talk = conversation(config)
-    reporter = Reporter(config, time, _say, talk)
+    reporter = Reporter(config, time, command, talk)
     run = Run(
         config=config,
         target=config.target,
@@ -48,24 +54,24 @@ def opened(config: Config) -> Iterator[Run]:
         http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
         clock=time,
         tell=reporter.tell,
+        show=reporter.show,
         conversation=talk,
     )
+    failed: StepError | None = None
     try:
         yield run
+    except StepError as error:
+        failed = error
+        raise
     finally:
-        reporter.close()
-
-
-def _say(text: str) -> None:
-    """Progress goes to standard error, so that standard output is the result alone; `live` may stand in for it."""
-    print(text, file=sys.stderr, flush=True)
+        reporter.close(failed if command else None)
 
 
 def conduct(options: dict[str, Any], work: Callable[[Run], Result], *, watched: bool = False) -> None:
     """Run a command and leave with its result's code; one that is `watched` is drawn live in a terminal."""
 
     def opened_and_run() -> Result:
-        with opened(configured(options)) as run:
+        with opened(configured(options), click.get_current_context().info_name or "") as run:
             if not (watched and sys.stderr.isatty()):
                 return work(run)
             from pipeline_step.live import followed
@@ -77,9 +83,12 @@ def conduct(options: dict[str, Any], work: Callable[[Run], Result], *, watched: 
 
 def leave_with(options: dict[str, Any], work: Callable[[], Result]) -> None:
     """Tell how the work ended and leave with its code; a refusal is a result too, for pipelines to read."""
+    from pipeline_step.config import log_format
     from pipeline_step.errors import StepError
+    from pipeline_step.lines import begin
     from pipeline_step.run import Result
 
+    begin(log_format(options["log_format"]))
     try:
         result = work()
     except StepError as error:

@@ -138,6 +138,10 @@ def followed(run: Run, work: Callable[[Run], Result], console: Console | None = 
         progress.tell(event)
         run.tell(event)
 
+    def show(look: Look) -> None:
+        progress.show(look)
+        run.show(look)
+
     def view() -> View:
         minutes, seconds = divmod(int(run.clock.time() - began), 60)
         return View(
@@ -149,7 +153,7 @@ def followed(run: Run, work: Callable[[Run], Result], console: Console | None = 
         )
 
     with Screen(view, console):
-        return work(dataclasses.replace(run, tell=tell, show=progress.show))
+        return work(dataclasses.replace(run, tell=tell, show=show))
 
 
 def watched(look: Callable[[], View], sleep: Callable[[float], None]) -> None:

@@ -16,6 +16,7 @@ from pipeline_step.run import Event, Result
 from pipeline_step.scm import State
 
 WORDS = {
+    "heartbeat": "still takes {weight} %",
     "shifted": "takes {weight} % of production's requests",
     "resumed": "goes on at {weight} %",
     "reasserted": "was put back at {weight} %",

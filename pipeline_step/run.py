@@ -29,7 +29,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """A transition of a rollout, for people: what happened, the weight since, why, and what the gates said."""
+    """A transition of a rollout: what happened, the weight since, why, and what the gates said.
+
+    `at` is when it was told, in seconds since 1970.
+    """
 
     kind: str
     weight: int
@@ -37,15 +40,20 @@ class Event:
     measurements: Sequence[Measurement] = ()
     sha: str = ""
     url: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """One look at a rollout between two transitions: where it stands, what the gates say, what follows from that."""
+    """One look at a rollout between two transitions: where it stands, what the gates say, what follows from that.
+
+    `at` is when it was shown, in seconds since 1970.
+    """
 
     rollout: Rollout
     measurements: Sequence[Measurement]
     decision: Decision
+    at: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +82,7 @@ class Run:
     clock: Clock
     tell: Callable[[Event], None]
     show: Callable[[Look], None] = field(default=lambda look: None)
-    """Given every look, for a live view; it must return at once and raise nothing."""
+    """Given every look, for live views and metrics; it must return at once and raise nothing."""
     conversation: Conversation | None = None
 
     def pull(self) -> PullRequest | None:

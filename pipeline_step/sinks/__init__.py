@@ -1,0 +1,61 @@
+"""Sinks: whom a run tells what happens. One module each, in a visible table.
+
+A sink is never waited for while there is something to decide: each has a thread of its own, is given all that is new
+at once when it comes to it, and the end of the run waits a bounded time for all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline_step.sinks import pull_request
+
+if TYPE_CHECKING:
+    from pipeline_step.config import Config
+    from pipeline_step.gates import Conversation
+    from pipeline_step.run import Event, Look, Result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """What a run has told so far, all times in seconds since 1970.
+
+    `fresh` are the events among `events` that this sink has not been given before. `looks` are those at which a gate
+    changed its mind or the weight had changed, and the newest; `end` is there once the run is over.
+    """
+
+    config: Config
+    command: str
+    began: float
+    events: Sequence[Event]
+    fresh: Sequence[Event]
+    looks: Sequence[Look]
+    end: Result | None
+
+    @property
+    def sha(self) -> str:
+        """The commit that it is about, as far as it is known."""
+        return next((event.sha for event in reversed(self.events) if event.sha), self.config.pull.sha)
+
+
+Send = Callable[[Story], None]
+"""Tells one sink; raises `StepError` where that is not possible. Called from the sink's own thread."""
+
+
+class Sink(Protocol):
+    """What a sink's module offers."""
+
+    @property
+    def EVERY(self) -> float:  # noqa: N802
+        """Seconds after which it also wants to hear of a look without an event; 0 for only of events."""
+
+    def connect(self, config: Config, conversation: Conversation | None) -> Send | None:
+        """How to tell it, or None where it is not configured. Must not talk to anyone yet."""
+
+
+SINKS: dict[str, Sink] = {
+    "the pull request": pull_request,
+}
+"""By what people call them."""
