@@ -1,7 +1,9 @@
-"""Gate `approval`: somebody who may says so on the pull request, in a comment or with a label.
+"""Gate `approval`: somebody who may says so on the pull request, in a comment, with a label or by a review.
 
-An approval is of what is being judged: a comment counts from the rollout's begin on, and a label that was there
-before does not. Since nobody tells who set a label, whoever may set labels can approve with one.
+An approval is of what is being judged: a comment counts from the rollout's begin on, a label that was there before
+does not, and a review counts at the head commit. Where the provider does not say which commit was approved, an
+approval that was there before counts only once it was taken back and given again. Since nobody tells who set a label,
+whoever may set labels can approve with one.
 """
 
 from __future__ import annotations
@@ -16,21 +18,22 @@ from pipeline_step.settings import Duration, Strict, Weight, seconds
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Conversation, Sources, Subject
-    from pipeline_step.scm import Comment, PullRequest
+    from pipeline_step.scm import Approval, Comment, PullRequest
 
 EVERY = 15.0  # seconds between two looks, since a provider counts requests by the hour
 
 
 class Settings(Strict, frozen=True, kw_only=True):
-    """What approves: a comment with a line that matches `comment` as a whole, or the `label`, or either.
+    """What approves: a comment with a line that matches `comment` as a whole, the `label`, or an approving `review`.
 
-    A comment's author needs `role` in the repository, and where `users` or `teams` are given must be among them;
-    `not_author` forbids to approve one's own pull request. Until then nothing is promoted, and from the weight
-    `hold_at` on nothing is raised. Nobody within `within` is a failure.
+    Any of those given is enough. The author of a comment or review needs `role` in the repository, and where `users`
+    or `teams` are given must be among them; `not_author` forbids to approve one's own pull request. Until then nothing
+    is promoted, and from the weight `hold_at` on nothing is raised. Nobody within `within` is a failure.
     """
 
     comment: str = "/ship-it"
     label: str = ""
+    review: bool = False
     role: Literal["triage", "write", "maintain", "admin"] = "write"
     users: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
@@ -39,8 +42,8 @@ class Settings(Strict, frozen=True, kw_only=True):
     within: Duration | None = None
 
     def __post_init__(self) -> None:
-        if not self.comment and not self.label:
-            raise ValueError("give comment, label or both")
+        if not (self.comment or self.label or self.review):
+            raise ValueError("give at least one of comment, label and review")
         try:
             re.compile(self.comment)
         except re.error as error:
@@ -67,9 +70,11 @@ def measure(
         if labelled and not state["labelled"]:
             return _approved(name, state, f"the label {settings.label} was set")
         state["refused"] = ""
-        for comment in _asked(settings, talk, began):
-            if not (why := _refusal(settings, talk, pull, comment)):
-                return _approved(name, state, f"{comment.author_name or comment.author} approved: {comment.url}")
+        all_said: list[Comment | Approval] = [*_asked(settings, talk, began)]
+        all_said += _reviews(settings, talk, pull, counters, state)
+        for said in all_said:
+            if not (why := _refusal(settings, talk, pull, said)):
+                return _approved(name, state, f"{said.author_name or said.author} approved: {said.url}")
             state["refused"] = f"; {why}"
     except HttpError as error:
         return Measurement(gate=name, outcome=Outcome.UNREACHABLE, reason=f"{name}: {error}", counters=counters)
@@ -87,6 +92,9 @@ def _waiting(name: str, settings: Settings, subject: Subject, state: Mapping[str
     if settings.label:
         again = " again, since it was there before the rollout" if state["labelled"] else ""
         ways.append(f"set the label {settings.label}{again}")
+    if settings.review:
+        again = ", again where it was done before the rollout" if state.get("reviewed") else ""
+        ways.append(f"approve in a review{again}")
     waited = subject.now - state["began"]
     if settings.within and waited >= seconds(settings.within):
         reason = f"{name}: nobody approved within {settings.within}{state['refused']}"
@@ -113,15 +121,27 @@ def _asked(settings: Settings, talk: Conversation, began: float) -> list[Comment
     ]
 
 
-def _refusal(settings: Settings, talk: Conversation, pull: PullRequest, comment: Comment) -> str:
-    """Why a comment does not approve, in words, or ""; the provider is asked anew for everything."""
+def _reviews(
+    settings: Settings, talk: Conversation, pull: PullRequest, counters: Mapping[str, Any], state: dict[str, Any]
+) -> list[Approval]:
+    """The approving reviews of the head commit; `state` remembers those without a commit that were there before."""
+    if not settings.review:
+        return []
+    found = talk.scm.approvals(talk.http, talk.repository, talk.number)
+    unnamed = {one.author for one in found if not one.commit}
+    state["reviewed"] = sorted(unnamed & set(counters.get("reviewed", unnamed)))
+    return [one for one in found if one.commit == pull.head or (not one.commit and one.author not in state["reviewed"])]
+
+
+def _refusal(settings: Settings, talk: Conversation, pull: PullRequest, comment: Comment | Approval) -> str:
+    """Why a comment or a review does not approve, in words, or ""; the provider is asked anew for everything."""
     from pipeline_step.access import same_name
-    from pipeline_step.scm import Role
+    from pipeline_step.scm import Comment, Role
 
     who = comment.author_name or comment.author or "someone without an account"
     if not comment.author:
         return f"{who} does not count"
-    if comment.edited:
+    if isinstance(comment, Comment) and comment.edited:
         return f"the comment of {who} was edited and does not count; post it anew"
     if settings.not_author and (not pull.author or same_name(comment.author, pull.author)):
         return f"{who} may not approve their own pull request"

@@ -133,6 +133,19 @@ class Comment:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Approval:
+    """Someone's approval of a pull request that is in force; `author` as in `Comment`.
+
+    `commit` is the SHA that was approved, "" where the provider does not say.
+    """
+
+    author: str
+    author_name: str
+    commit: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
     """A deployment of a commit to an environment, with its state now.
 
@@ -183,6 +196,9 @@ class Scm(Protocol):
 
     def comment(self, http: Http, repo: Repository, number: int, comment: str) -> Comment:
         """Read one comment; raises `Refused` if it is on another pull request."""
+
+    def approvals(self, http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+        """Who approves a pull request now, by review or vote."""
 
     def upsert_comment(self, http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
         """Create the comment that bears `marker` and is ours, or update it; return its URL."""

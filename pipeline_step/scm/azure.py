@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from pipeline_step.errors import ConfigError, HttpError, Refused
 from pipeline_step.scm import (
+    Approval,
     Comment,
     Deployment,
     PullRequest,
@@ -42,6 +43,7 @@ DESCRIPTION_LIMIT = 255
 PAGE = 100
 MERGE_SECONDS = 20
 VERSION = "7.1"
+APPROVED = 5  # a vote "with suggestions"; 10 is one without
 NO_COMMIT = "0" * 40
 
 STATES: Mapping[State, str] = {
@@ -86,6 +88,11 @@ class _Fork(Struct):
     name: str = ""
 
 
+class _Reviewer(_Identity):
+    vote: int = 0
+    isContainer: bool = False  # noqa: N815
+
+
 class _Pull(Struct):
     pullRequestId: int  # noqa: N815
     title: str
@@ -94,6 +101,7 @@ class _Pull(Struct):
     targetRefName: str  # noqa: N815
     repository: _Repo
     createdBy: _Identity | None = None  # noqa: N815
+    reviewers: list[_Reviewer] = field(default_factory=list)
     lastMergeSourceCommit: _Commit | None = None  # noqa: N815
     lastMergeTargetCommit: _Commit | None = None  # noqa: N815
     lastMergeCommit: _Commit | None = None  # noqa: N815
@@ -301,6 +309,15 @@ def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     if raw is None or raw.isDeleted or raw.commentType == "system":
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(repo, number, thread, raw)
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /pullrequests/{id}: votes, without those of groups; which commit they are of is not told."""
+    return tuple(
+        Approval(author=one.id, author_name=one.displayName, commit="", url=_page_of(repo, number))
+        for one in _read(http, repo, number).reviewers
+        if one.vote >= APPROVED and not one.isContainer
+    )
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

@@ -18,6 +18,7 @@ from pipeline_step.answer import server_message
 from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
     MAX_PAGES,
+    Approval,
     Comment,
     Deployment,
     PullRequest,
@@ -91,6 +92,11 @@ class _End(Struct):
     repository: _Repo | None = None
 
 
+class _Participant(Struct):
+    user: _Account | None = None
+    approved: bool = False
+
+
 class _Pull(Struct):
     id: int
     title: str
@@ -99,6 +105,7 @@ class _Pull(Struct):
     destination: _End
     links: _Links
     author: _Account | None = None
+    participants: list[_Participant] = field(default_factory=list)
     merge_commit: _Commit | None = None
 
 
@@ -229,6 +236,16 @@ def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     if raw is None or raw.deleted:
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(raw)
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /pullrequests/{id}, which tells who approves but not of which commit."""
+    pull = http.get(f"{_repo(repo)}/pullrequests/{number}").decode(_Pull)
+    return tuple(
+        Approval(author=one.user.uuid, author_name=one.user.display_name, commit="", url=pull.links.html.href)
+        for one in pull.participants
+        if one.user and one.approved
+    )
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from pipeline_step.answer import server_message
 from pipeline_step.errors import ConfigError, HttpError, Refused
 from pipeline_step.scm import (
+    Approval,
     Comment,
     Deployment,
     PullRequest,
@@ -70,6 +71,12 @@ class _Participant(Struct):
     user: _User
 
 
+class _Reviewer(Struct):
+    user: _User
+    status: str = ""
+    lastReviewedCommit: str = ""  # noqa: N815
+
+
 class _Project(Struct):
     key: str
 
@@ -101,6 +108,7 @@ class _Pull(Struct):
     fromRef: _Ref  # noqa: N815
     toRef: _Ref  # noqa: N815
     author: _Participant | None = None
+    reviewers: list[_Reviewer] = field(default_factory=list)
     properties: _Properties | None = None
 
 
@@ -246,6 +254,20 @@ def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     if response.status == 404:
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(repo, number, response.decode(_Comment))
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /pull-requests/{id}: its reviewers, each with the commit last looked at."""
+    return tuple(
+        Approval(
+            author=one.user.name,
+            author_name=one.user.displayName or one.user.name,
+            commit=one.lastReviewedCommit,
+            url=_page_of(repo, number),
+        )
+        for one in _read(http, repo, number).reviewers
+        if one.status == "APPROVED" and one.user.active
+    )
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

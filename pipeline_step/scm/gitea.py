@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
+    Approval,
     Comment,
     Deployment,
     PullRequest,
@@ -96,6 +97,14 @@ class _Comment(Struct):
     pull_request_url: str = ""
     user: _User | None = None
     body: str = ""
+
+
+class _Review(Struct):
+    state: str
+    html_url: str
+    user: _User | None = None
+    commit_id: str = ""
+    dismissed: bool = False
 
 
 class _File(Struct):
@@ -202,6 +211,19 @@ def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     if raw is None or raw.pull_request_url.rpartition("/")[2] != str(number):
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(raw)
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /pulls/{number}/reviews, oldest first; each person's last one counts, and a mere comment changes nothing."""
+    last: dict[str, _Review] = {}
+    for review in _pages(http, f"{_repo(repo)}/pulls/{number}/reviews", _Review):
+        if review.user and review.state in ("APPROVED", "REQUEST_CHANGES"):
+            last[review.user.login] = review
+    return tuple(
+        Approval(author=login, author_name=login, commit=review.commit_id, url=review.html_url)
+        for login, review in last.items()
+        if review.state == "APPROVED" and not review.dismissed
+    )
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

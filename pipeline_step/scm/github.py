@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
+    Approval,
     Comment,
     Deployment,
     PullRequest,
@@ -105,6 +106,13 @@ class _Comment(Struct):
     user: _User | None = None
     body: str = ""
     performed_via_github_app: dict[str, Any] | UnsetType | None = UNSET
+
+
+class _Review(Struct):
+    state: str
+    html_url: str
+    user: _User | None = None
+    commit_id: str | None = None
 
 
 class _File(Struct):
@@ -237,6 +245,19 @@ def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     if raw.issue_url.rpartition("/")[2] != str(number):
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(raw)
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /pulls/{number}/reviews, oldest first; each person's last one counts, and a mere comment changes nothing."""
+    last: dict[str, _Review] = {}
+    for review in _pages(http, f"{_repo(repo)}/pulls/{number}/reviews", _Review):
+        if review.user and review.state not in ("COMMENTED", "PENDING"):
+            last[review.user.login] = review
+    return tuple(
+        Approval(author=login, author_name=login, commit=review.commit_id or "", url=review.html_url)
+        for login, review in last.items()
+        if review.state == "APPROVED"
+    )
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from pipeline_step.answer import server_message
 from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
+    Approval,
     Comment,
     Deployment,
     DeploymentState,
@@ -106,6 +107,14 @@ class _Note(Struct):
     updated_at: Time
     author: _User | None = None
     system: bool = False
+
+
+class _Approved(Struct):
+    user: _User
+
+
+class _Approvals(Struct):
+    approved_by: list[_Approved] = field(default_factory=list)
 
 
 class _Diff(Struct):
@@ -248,6 +257,14 @@ def _was_edited(http: Http, repo: Repository, note: int) -> bool:
     found = answer.get("data") if isinstance(answer, dict) else None
     told = found.get("note") if isinstance(found, dict) else None
     return not isinstance(told, dict) or told.get("lastEditedAt", "unknown") is not None
+
+
+def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
+    """GET /merge_requests/{iid}/approvals; whether a push takes them back is a setting of the project."""
+    found = http.get(f"{_project(repo)}/merge_requests/{number}/approvals").decode(_Approvals).approved_by
+    page = f"{repo.url.removesuffix('/api/v4')}/{repo.owner}/{repo.name}/-/merge_requests/{number}"
+    names = [one.user.username for one in found]
+    return tuple(Approval(author=name, author_name=name, commit="", url=page) for name in names)
 
 
 def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:

@@ -16,9 +16,10 @@ from pipeline_step.errors import ConfigError
 from pipeline_step.gates import Conversation, Sources, Subject, approval
 from pipeline_step.http import Http
 from pipeline_step.model import Measurement, Outcome
-from pipeline_step.scm import Repository, github
+from pipeline_step.scm import Repository, github, gitlab
 from tests.gates.conftest import BEGAN, Answer, Site
 
+HEAD = "a" * 40
 JSON = {"Content-Type": "application/json"}
 
 
@@ -33,7 +34,13 @@ class GitHub:
     labels: list[str] = field(default_factory=list)
     comments: list[dict[str, Any]] = field(default_factory=list)
     roles: dict[str, str] = field(default_factory=lambda: {"ann": "admin", "bob": "write", "eve": "read"})
+    reviews: list[dict[str, Any]] = field(default_factory=list)
     status: int = 0
+
+    def review(self, who: str, state: str = "APPROVED", commit: str = HEAD) -> None:
+        page = f"https://github.com/acme/shop/pull/35#pullrequestreview-{len(self.reviews) + 1}"
+        review = {"user": {"login": who, "type": "User"}, "state": state, "commit_id": commit, "html_url": page}
+        self.reviews.append(review)
 
     def say(self, who: str, body: str, at: float = BEGAN + 5, edited: float | None = None) -> None:
         number = len(self.comments) + 1
@@ -59,6 +66,8 @@ class GitHub:
         if where == "/repos/acme/shop/issues/35/comments":
             page = int(match[1]) if (match := re.search(r"[?&]page=(\d+)", path)) else 1
             return 200, JSON, json.dumps(self.comments if page == 1 else []).encode()
+        if where == "/repos/acme/shop/pulls/35/reviews":
+            return 200, JSON, json.dumps(self.reviews).encode()
         if match := re.fullmatch(r"/repos/acme/shop/collaborators/([^/]+)/permission", where):
             role = self.roles.get(match[1], "none")
             return 200, JSON, json.dumps({"permission": role, "role_name": role, "user": {"login": match[1]}}).encode()
@@ -71,7 +80,7 @@ class GitHub:
             "title": "Faster cart",
             "state": "open",
             "user": {"login": "ann", "type": "User"},
-            "head": {"sha": "a" * 40, "ref": "cart", "repo": repo},
+            "head": {"sha": HEAD, "ref": "cart", "repo": repo},
             "base": {"sha": "b" * 40, "ref": "main", "repo": repo},
             "html_url": "https://github.com/acme/shop/pull/35",
             "labels": [{"name": label} for label in self.labels],
@@ -158,6 +167,75 @@ def test_a_label_counts_only_when_it_was_set_during_the_rollout(waiting: Waiting
     assert (measurement.outcome, measurement.reason) == (Outcome.PASS, "approval: the label ship-it was set")
 
 
+def test_an_approving_review_of_the_head_counts_and_no_other_does(waiting: Waiting) -> None:
+    given = {"review": True, "comment": ""}
+    waiting.hub.review("bob", commit="b" * 40)
+    measurement = waiting.measure(**given)
+    assert (measurement.outcome, measurement.reason) == (
+        Outcome.UNDECIDED,
+        "approval: waits for an approval: approve in a review",
+    )
+    waiting.hub.review("ann")
+    assert waiting.measure(**given).reason.endswith("ann may not approve their own pull request")
+    waiting.hub.review("eve")
+    assert waiting.measure(**given).reason.endswith("eve needs the role write to approve")
+    waiting.hub.reviews.clear()
+    waiting.hub.review("bob")
+    waiting.hub.review("bob", "CHANGES_REQUESTED")
+    assert waiting.measure(**given).outcome is Outcome.UNDECIDED
+    waiting.hub.review("bob")
+    measurement = waiting.measure(**given)
+    assert measurement.outcome is Outcome.PASS
+    assert measurement.reason == "approval: bob approved: https://github.com/acme/shop/pull/35#pullrequestreview-3"
+    assert waiting.measure(comment="/ship-it").outcome is Outcome.PASS
+
+
+def test_an_approval_of_no_known_commit_counts_when_it_is_given_during_the_rollout(
+    site: Callable[..., Site], subject: Subject
+) -> None:
+    """GitLab tells who approves a merge request, and not of which commit."""
+    approved, looked = ["bob"], replace(subject, now=BEGAN)
+    merge = {
+        "iid": 35, "title": "Faster cart", "state": "opened", "sha": HEAD, "source_branch": "cart",
+        "target_branch": "main", "source_project_id": 1, "target_project_id": 1,
+        "web_url": "https://gitlab.com/acme/shop/-/merge_requests/35", "author": {"username": "ann"},
+    }  # fmt: skip
+
+    def respond(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        where = path.partition("?")[0]
+        if where.endswith("/merge_requests/35/approvals"):
+            return 200, JSON, json.dumps({"approved_by": [{"user": {"username": name}} for name in approved]}).encode()
+        if where.endswith("/members/all"):
+            return 200, JSON, b'[{"username": "bob", "access_level": 30}]'
+        return 200, JSON, json.dumps(merge).encode()
+
+    http = Http(timeout=(5, 10), patience=0.5)
+    repository = Repository(url=site(respond).url, owner="acme", name="shop")
+    talk = Conversation(scm=gitlab, http=http, repository=repository, number=35)
+    sources = Sources(clusters={}, http=http, conversation=talk)
+    settings = msgspec.convert({"review": True, "comment": ""}, approval.Settings)
+    found = []
+    counters: Any = {}
+    for now_approved in (["bob"], [], ["bob"]):
+        approved[:], looked = now_approved, replace(looked, now=looked.now + 20)
+        measurement = approval.measure("approval", settings, looked, sources, counters)
+        counters = json.loads(json.dumps(measurement.counters))
+        found.append((measurement.outcome, measurement.reason.partition(": ")[2]))
+    assert found == [
+        (
+            Outcome.UNDECIDED,
+            "waits for an approval: approve in a review, again where it was done before the rollout",
+        ),
+        (Outcome.UNDECIDED, "waits for an approval: approve in a review"),
+        (
+            Outcome.PASS,
+            "bob approved: https://gitlab.com/acme/shop/-/merge_requests/35".replace(
+                "https://gitlab.com", repository.url
+            ),
+        ),
+    ]
+
+
 def test_it_holds_from_a_weight_on_and_fails_in_the_end(waiting: Waiting) -> None:
     given = {"hold_at": 25, "within": "2m"}
     assert waiting.measure(**given).outcome is Outcome.UNDECIDED
@@ -200,7 +278,7 @@ def test_without_a_pull_request_there_is_nobody_to_ask(subject: Subject, sources
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"comment": ""}, "give comment, label or both"),
+        ({"comment": ""}, "give at least one of comment, label and review"),
         ({"comment": "("}, "is not a regular expression"),
         ({"role": "boss"}, "Invalid enum value 'boss'"),
     ],

@@ -71,6 +71,23 @@ def bed(gitea: Gitea) -> Bed:
     return Bed(gitea, scm, repo, http, number, branch, head)
 
 
+def test_approvals(bed: Bed) -> None:
+    """Reviews on the real server: each person's last one, with the commit that it is of."""
+    reviews = f"/repos/acme/shop/pulls/{bed.number}/reviews"
+    assert bed.scm.approvals(bed.http, bed.repo, bed.number) == ()
+    bed.gitea.api("olga", "POST", reviews, {"event": "APPROVED", "body": "good"})
+    bed.gitea.api("maria", "POST", reviews, {"event": "APPROVED", "body": "good"})
+    found = bed.scm.approvals(bed.http, bed.repo, bed.number)
+    assert [(one.author, one.commit) for one in found] == [("olga", bed.head), ("maria", bed.head)]
+    assert found[0].url.startswith(f"{bed.gitea.url}/acme/shop/pulls/{bed.number}#")
+    head = bed.push()
+    bed.gitea.api("maria", "POST", reviews, {"event": "REQUEST_CHANGES", "body": "wait", "commit_id": head})
+    bed.gitea.api("olga", "POST", reviews, {"event": "COMMENT", "body": "hm", "commit_id": head})
+    assert [(one.author, one.commit) for one in bed.scm.approvals(bed.http, bed.repo, bed.number)] == [
+        ("olga", bed.head)
+    ]
+
+
 def test_pull_request(bed: Bed) -> None:
     pull = bed.scm.pull_request(bed.http, bed.repo, bed.number)
     assert (pull.number, pull.head, pull.base_branch, pull.author) == (bed.number, bed.head, "main", "wendy")

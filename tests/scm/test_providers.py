@@ -47,6 +47,8 @@ SERVERS: dict[str, tuple[Callable[[World], Provider], str]] = {
 BY_UUID = {"azure": "{0}", "bitbucket_cloud": "{{{0}}}"}
 NO_REACTIONS = {"bitbucket_cloud"}
 NO_DEPLOYMENTS = {"azure", "bitbucket_cloud", "bitbucket_dc", "gitea"}
+TELLS_COMMITS = {"bitbucket_dc", "gitea", "github"}
+"""Providers that say which commit somebody approved."""
 COARSE = {"azure", "bitbucket_cloud", "bitbucket_dc", "gitea"}
 """Providers that know only reading, writing and administering."""
 
@@ -271,6 +273,23 @@ def test_a_team_that_does_not_exist_has_no_members(case: Case) -> None:
         assert case.scm.in_team(case.http, case.repo, "ghosts", maria) is False
     except (HttpError, Refused):
         assert case.name in ("gitlab", "azure", "bitbucket_cloud")
+
+
+def test_approvals_are_each_persons_last_word(case: Case) -> None:
+    assert case.scm.approvals(case.http, case.repo, 5) == ()
+    case.world.review(5, "olga", "approved")
+    case.world.review(5, "maria", "rejected")
+    case.world.review(5, "rita", "approved")
+    case.world.push(5)
+    case.world.review(5, "rita", "rejected")
+    case.world.review(5, "maria", "approved")
+    if case.name in ("github", "gitea"):
+        case.world.review(5, "maria", "commented")
+    found = case.scm.approvals(case.http, case.repo, 5)
+    assert [one.author for one in found] == [case.id(case.world.users[name]) for name in ("olga", "maria")]
+    assert all(one.author_name and one.url.startswith("http") for one in found)
+    commits = [sha("five"), case.world.pulls[5].head]
+    assert [one.commit for one in found] == (commits if case.name in TELLS_COMMITS else ["", ""])
 
 
 def test_merge(case: Case) -> None:

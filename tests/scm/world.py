@@ -46,6 +46,15 @@ class Note:
 
 
 @dataclass
+class Review:
+    """Someone's word on a commit: approved, rejected or commented."""
+
+    author: User
+    word: str
+    commit: str
+
+
+@dataclass
 class Pull:
     number: int
     author: User
@@ -59,6 +68,12 @@ class Pull:
     merge_commit: str = ""
     version: int = 3
     files: tuple[tuple[str, str], ...] = (("src/app.py", "src/app.py"), ("docs/new name.md", "docs/old.md"))
+    reviews: list[Review] = field(default_factory=list)
+
+    def last_words(self) -> list[Review]:
+        """Each person's last review, in the order of people's first; a comment is no word."""
+        last = {review.author.login: review for review in self.reviews if review.word != "commented"}
+        return list(last.values())
 
 
 @dataclass
@@ -101,6 +116,10 @@ class World:
         pull.head = sha("push", number, pull.head, *words)
         pull.version += 1
         return pull.head
+
+    def review(self, number: int, author: str, word: str) -> None:
+        """Someone's word on the head of now."""
+        self.pulls[number].reviews.append(Review(self.users[author], word, self.pulls[number].head))
 
     def merge(self, pull: Pull) -> None:
         """Merge it."""

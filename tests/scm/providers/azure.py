@@ -44,6 +44,11 @@ def provider(world: World) -> Provider:
             "lastMergeTargetCommit": {"commitId": sha("main")},
             "labels": [{"id": "l-1", "name": name, "active": True} for name in pull.labels],
         }
+        if pull.reviews:
+            team = {"id": "t-1", "displayName": "Operators", "isContainer": True, "vote": 10}
+            votes = {"approved": 10, "rejected": -10}
+            answer["reviewers"] = [team]
+            answer["reviewers"] += [{**identity(one.author), "vote": votes[one.word]} for one in pull.last_words()]
         if pull.fork:
             answer["forkSource"] = {"name": f"refs/heads/{pull.branch}", "repository": {"id": "r-2"}}
         if pull.merge_commit:

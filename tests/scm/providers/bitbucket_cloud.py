@@ -25,7 +25,17 @@ def provider(world: World) -> Provider:
     def pull_json(pull: Pull) -> dict[str, Any]:
         place = {"type": "repository", "full_name": "acme/shop"}
         elsewhere = {"type": "repository", "full_name": f"{pull.author.login}/shop"}
-        return {
+        participants = [
+            {
+                "type": "participant",
+                "user": account(review.author),
+                "role": "REVIEWER",
+                "approved": review.word == "approved",
+                "state": {"approved": "approved", "rejected": "changes_requested"}[review.word],
+            }
+            for review in pull.last_words()
+        ]
+        return ({"participants": participants} if participants else {}) | {
             "type": "pullrequest",
             "id": pull.number,
             "title": pull.title,

@@ -47,6 +47,18 @@ def provider(world: World) -> Provider:
                 "repository": place,
             },
         }
+        if pull.reviews:
+            words = {"approved": "APPROVED", "rejected": "NEEDS_WORK"}
+            answer["reviewers"] = [
+                {
+                    "user": user_json(review.author),
+                    "role": "REVIEWER",
+                    "approved": review.word == "approved",
+                    "status": words[review.word],
+                    "lastReviewedCommit": review.commit,
+                }
+                for review in pull.last_words()
+            ]
         if pull.merge_commit:
             answer["properties"] = {"mergeCommit": {"id": pull.merge_commit, "displayId": pull.merge_commit[:11]}}
         return answer

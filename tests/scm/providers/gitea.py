@@ -59,6 +59,24 @@ def provider(world: World) -> Provider:
         found = [{"filename": new, "previous_filename": old} for new, old in world.pulls[int(number)].files]
         return paged(request, found)
 
+    @gitea.route("GET", f"{REPO}/pulls/{{number}}/reviews")
+    def reviews(request: Request, number: str) -> Any:
+        states = {"approved": "APPROVED", "rejected": "REQUEST_CHANGES", "commented": "COMMENT"}
+        pull = world.pulls[int(number)]
+        found = [
+            {
+                "id": n,
+                "user": {"login": review.author.login},
+                "state": states[review.word],
+                "commit_id": review.commit,
+                "stale": review.commit != pull.head,
+                "dismissed": False,
+                "html_url": f"https://gitea.example.com/acme/shop/pulls/{number}#issuecomment-{n}",
+            }
+            for n, review in enumerate(pull.reviews, 1)
+        ]
+        return paged(request, found)
+
     @gitea.route("GET", f"{REPO}/raw/{{path+}}")
     def raw(request: Request, path: str) -> Any:
         request.only("ref")

@@ -77,6 +77,23 @@ def provider(world: World) -> Provider:
         ]
         return paged(request, found)
 
+    @github.route("GET", f"{REPO}/pulls/{{number}}/reviews")
+    def reviews(request: Request, number: str) -> Any:
+        states = {"approved": "APPROVED", "rejected": "CHANGES_REQUESTED", "commented": "COMMENTED"}
+        page = f"https://github.com/acme/shop/pull/{number}#pullrequestreview"
+        found = [
+            {
+                "id": n,
+                "user": user(review.author.login),
+                "state": states[review.word],
+                "commit_id": review.commit,
+                "submitted_at": "2026-11-01T09:00:00Z",
+                "html_url": f"{page}-{n}",
+            }
+            for n, review in enumerate(pull_of(number).reviews, 1)
+        ]
+        return paged(request, found)
+
     @github.route("GET", f"{REPO}/contents/{{path+}}")
     def contents(request: Request, path: str) -> Any:
         files = world.contents if request.query["ref"] in ("main", sha("main")) else world.proposed

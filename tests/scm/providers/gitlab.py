@@ -75,6 +75,12 @@ def provider(world: World) -> Provider:
     def merge_request(request: Request, number: str) -> Any:
         return merge_json(world.pulls[int(number)])
 
+    @gitlab.route("GET", f"{PROJECT}/merge_requests/{{number}}/approvals")
+    def approvals(request: Request, number: str) -> Any:
+        approved = [one.author for one in world.pulls[int(number)].last_words() if one.word == "approved"]
+        users = [{"user": {"id": user.number, "username": user.login}} for user in approved]
+        return {"approvals_required": 0, "approved_by": users}
+
     @gitlab.route("GET", f"{PROJECT}/merge_requests/{{number}}/diffs")
     def diffs(request: Request, number: str) -> Any:
         return paged(request, [{"old_path": old, "new_path": new} for new, old in world.pulls[int(number)].files])
