@@ -40,7 +40,9 @@ def delete(run: Run) -> Result:
     """The command: take the preview's traffic back, then delete what was deployed for it."""
     take_back(run)
     each(run.clusters, lambda cluster: remove(cluster, run.preview, run.target.app, run.config.pull.number))
-    return Result(outcome="deleted", reason=f"{run.preview} has no traffic any more, and is deleted")
+    reason = f"{run.preview} has no traffic any more, and is deleted"
+    run.tell(Event(kind="deleted", weight=0, reason=reason))
+    return Result(outcome="deleted", reason=reason)
 
 
 def remove(cluster: Cluster, preview: Backend, app: str, number: int) -> None:

@@ -31,6 +31,7 @@ WORDS = {
     "reverted": "was reverted",
     "inconclusive": "was reverted: no verdict in time",
     "interrupted": "was stopped and reverted",
+    "deleted": "has no preview any more",
     "superseded": "was ended by someone else or a newer commit",
 }
 STATES = {
@@ -43,8 +44,8 @@ STATES = {
     "interrupted": State.ERROR,
     "superseded": State.ERROR,
 }
-QUIET = {"promoting", "undoing"}
-"""Transitions that a line tells and the provider need not hear of: the next one follows at once."""
+QUIET = {"promoting", "undoing", "deleted"}
+"""Transitions that a line tells and the provider need not hear of."""
 
 MARKS = {Outcome.PASS: "pass", Outcome.FAIL: "**fail**"}
 

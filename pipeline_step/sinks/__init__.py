@@ -6,11 +6,11 @@ at once when it comes to it, and the end of the run waits a bounded time for all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline_step.sinks import pull_request
+from pipeline_step.sinks import metrics, pull_request
 
 if TYPE_CHECKING:
     from pipeline_step.config import Config
@@ -23,7 +23,8 @@ class Story:
     """What a run has told so far, all times in seconds since 1970.
 
     `fresh` are the events among `events` that this sink has not been given before. `looks` are those at which a gate
-    changed its mind or the weight had changed, and the newest; `end` is there once the run is over.
+    changed its mind or the weight had changed, and the newest; `decisions` counts what followed from all of them. `end`
+    is there once the run is over.
     """
 
     config: Config
@@ -32,6 +33,7 @@ class Story:
     events: Sequence[Event]
     fresh: Sequence[Event]
     looks: Sequence[Look]
+    decisions: Mapping[str, int]
     end: Result | None
 
     @property
@@ -57,5 +59,6 @@ class Sink(Protocol):
 
 SINKS: dict[str, Sink] = {
     "the pull request": pull_request,
+    "the metrics": metrics,
 }
 """By what people call them."""
