@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ from pipeline_step.gates.windows import common_edges, count, windows
 from pipeline_step.judge import Evidence, Metric, Policy, update
 from pipeline_step.model import Counts, Judged, Measurement, Outcome, Seconds
 from pipeline_step.sentence import sentence
-from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.settings import Duration, Strict, says, seconds
 from pipeline_step.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
@@ -36,16 +36,22 @@ OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcom
 class Errors(Strict, frozen=True):
     """How much more often the preview may fail before it counts as worse, and the share that must succeed at all."""
 
-    max_increase: Points = "0.5pp"
-    slo: Percentage | None = None
+    max_increase: Annotated[Points, says("how many more of the preview's requests may fail, in percentage points")] = (
+        "0.5pp"
+    )
+    slo: Annotated[
+        Percentage | None, says("the share that must succeed at all; without it only the comparison counts")
+    ] = None
 
 
 class Slowness(Strict, frozen=True):
     """Requests slower than a bucket edge: how many more the preview may have, and the share that must be faster."""
 
-    slower_than: Latency = "500ms"
-    max_increase: Points = "1pp"
-    slo: Percentage | None = None
+    slower_than: Annotated[Latency, says("the limit: an edge of the histogram's buckets")] = "500ms"
+    max_increase: Annotated[
+        Points, says("how many more of the preview's requests may be slower, in percentage points")
+    ] = "1pp"
+    slo: Annotated[Percentage | None, says("the share that must be faster at all")] = None
 
 
 class Settings(Strict, frozen=True):
@@ -55,13 +61,17 @@ class Settings(Strict, frozen=True):
     What both sides count during `warmup` is left out.
     """
 
-    false_revert: float = 0.01
-    false_promote: float = 0.05
-    errors: Errors = Errors()
-    latency: Slowness | None = None
-    warmup: Duration | None = None
-    scrape: Scraping | None = None
-    prometheus: Server | None = None
+    false_revert: Annotated[
+        float, says("the chance of reverting a preview that is as good as stable, over the whole rollout")
+    ] = 0.01
+    false_promote: Annotated[float, says("the chance of promoting one that is worse than allowed, likewise")] = 0.05
+    errors: Annotated[Errors, says("what is allowed of failing requests")] = Errors()
+    latency: Annotated[Slowness | None, says("what is allowed of slow requests; without it they are not compared")] = (
+        None
+    )
+    warmup: Annotated[Duration | None, says("the time at the beginning of which nothing is counted")] = None
+    scrape: Annotated[Scraping | None, says("read the counters at pods or proxies")] = None
+    prometheus: Annotated[Server | None, says("read the counters from a Prometheus server")] = None
 
     def __post_init__(self) -> None:
         for key, chance in (("false_revert", self.false_revert), ("false_promote", self.false_promote)):

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from pipeline_step.gates.placeholders import fill, side, sides
 from pipeline_step.gates.presets import OWN_SERVICE, Series
 from pipeline_step.gates.query import check_url, secret
 from pipeline_step.gates.scraping import Scraped
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -129,8 +130,8 @@ class Server(Series, frozen=True, kw_only=True):
     The labels `namespace` and `service` of the scrape tell the sides apart where neither preset nor `where` does.
     """
 
-    url: str
-    token_file: str = ""
+    url: Annotated[str, says("the server")]
+    token_file: Annotated[str, says("a file with a bearer token, where the server wants one")] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
