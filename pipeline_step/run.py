@@ -31,7 +31,7 @@ class Clock(Protocol):
 class Event:
     """A transition of a rollout: what happened, the weight since, why, and what the gates said.
 
-    `at` is when it was told, in seconds since 1970.
+    `image` is the preview's, by digest where it is known; `at` is when it was told, in seconds since 1970.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Event:
     measurements: Sequence[Measurement] = ()
     sha: str = ""
     url: str = ""
+    image: str = ""
     at: float = 0.0
 
 

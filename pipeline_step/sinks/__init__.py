@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline_step.sinks import metrics, pull_request
+from pipeline_step.sinks import cdevents, metrics, pull_request, traces
 
 if TYPE_CHECKING:
     from pipeline_step.config import Config
@@ -41,6 +41,11 @@ class Story:
         """The commit that it is about, as far as it is known."""
         return next((event.sha for event in reversed(self.events) if event.sha), self.config.pull.sha)
 
+    @property
+    def image(self) -> str:
+        """The preview's image, by digest where it is known."""
+        return next((event.image for event in reversed(self.events) if event.image), "")
+
 
 Send = Callable[[Story], None]
 """Tells one sink; raises `StepError` where that is not possible. Called from the sink's own thread."""
@@ -60,5 +65,7 @@ class Sink(Protocol):
 SINKS: dict[str, Sink] = {
     "the pull request": pull_request,
     "the metrics": metrics,
+    "the traces": traces,
+    "the CDEvents": cdevents,
 }
 """By what people call them."""
