@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 class Scraped:
     """The samples of one side by pod, how many ready pods there are, what could not be read.
 
-    `offered` names the counters of pods that have none of the wanted ones; `interval` is the seconds between two
-    samples, and so how old these may be.
+    `offered` names the counters of pods that have none of the wanted ones; `staleness` is how many seconds old these
+    samples may be.
     """
 
     samples: Mapping[str, list[Sample]]
     pods: int
     failures: tuple[str, ...]
     offered: tuple[str, ...] = ()
-    interval: float = 0.0
+    staleness: float = 0.0
 
 
 class Scraping(Series, frozen=True):
