@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline_step.scm.remote import Remote
 
 T = TypeVar("T")
+Compose = Callable[[str], str]
 Time = Annotated[datetime, Meta(tz=True)]
 """A point in time in a provider's answer, which must name its time zone."""
 
@@ -200,8 +201,11 @@ class Scm(Protocol):
     def approvals(self, http: Http, repo: Repository, number: int) -> tuple[Approval, ...]:
         """Who approves a pull request now, by review or vote."""
 
-    def upsert_comment(self, http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
-        """Create the comment that bears `marker` and is ours, or update it; return its URL."""
+    def upsert_comment(self, http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
+        """Create the comment that bears `marker` and is ours, or update it; return its URL.
+
+        `compose` makes its text from the one that it has, which is "" where there is no comment yet.
+        """
 
     def react(self, http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
         """Put a reaction on a comment; nothing happens where the provider has none."""
@@ -281,6 +285,24 @@ def sticky(comments: Iterable[Comment], marker: str, author: str) -> Comment | N
         if comment.author == author and marker in map(str.strip, comment.body.splitlines()):
             return comment
     return None
+
+
+def upsert(
+    mine: Comment | None, compose: Compose, create: Callable[[str], str], update: Callable[[str, str], None]
+) -> str:
+    """One write, or none where nothing changes: `create(text)` gives the URL, `update(id, text)` changes `mine`."""
+    before = mine.body.replace("\r\n", "\n") if mine else ""
+    body = compose(before)
+    if mine is None:
+        return create(body)
+    if body.strip() != before.strip():
+        update(mine.id, body)
+    return mine.url
+
+
+def hidden(marker: str, compose: Compose) -> Compose:
+    """`compose` for a provider where `marker` stands in the comment as `hide` writes it."""
+    return lambda before: compose(before.replace(hide(marker), marker)).replace(marker, hide(marker))
 
 
 def hide(marker: str) -> str:

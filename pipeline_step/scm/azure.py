@@ -17,6 +17,7 @@ from pipeline_step.errors import ConfigError, HttpError, Refused
 from pipeline_step.scm import (
     Approval,
     Comment,
+    Compose,
     Deployment,
     PullRequest,
     Reaction,
@@ -28,6 +29,7 @@ from pipeline_step.scm import (
     every,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote
 
@@ -320,18 +322,21 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     )
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PATCH the comment, or POST a thread, closed so that nobody has to resolve it."""
     me = _get(http, f"{repo.url}/_apis/connectionData", version="7.1-preview").decode(_Connection)
-    mine = sticky(comments(http, repo, number), marker, me.authenticatedUser.id)
-    if mine is None:
+
+    def create(body: str) -> str:
         new = {"comments": [{"parentCommentId": 0, "content": body, "commentType": "text"}], "status": "closed"}
         url = _versioned(f"{_repo(repo)}/pullRequests/{number}/threads")
         return _thread_page(repo, number, http.request("POST", url, json=new).decode(_Thread).id)
-    if mine.body != body:
-        url = _versioned(_comment_url(repo, number, *_ids(mine.id)))
+
+    def update(comment: str, body: str) -> None:
+        url = _versioned(_comment_url(repo, number, *_ids(comment)))
         http.request("PATCH", url, json={"content": body}, idempotent=True)
-    return mine.url
+
+    mine = sticky(comments(http, repo, number), marker, me.authenticatedUser.id)
+    return upsert(mine, compose, create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:

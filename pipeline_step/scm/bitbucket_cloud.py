@@ -20,6 +20,7 @@ from pipeline_step.scm import (
     MAX_PAGES,
     Approval,
     Comment,
+    Compose,
     Deployment,
     PullRequest,
     Reaction,
@@ -28,9 +29,11 @@ from pipeline_step.scm import (
     State,
     Status,
     Time,
+    hidden,
     hide,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
 
@@ -248,17 +251,19 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     )
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PUT /pullrequests/{id}/comments/{id}, or POST /pullrequests/{id}/comments."""
-    hidden, text = hide(marker), body.replace(marker, hide(marker))
     me = http.get(f"{repo.url}/user").decode(_Account).uuid
-    mine = sticky(comments(http, repo, number), hidden, me)
     url = f"{_repo(repo)}/pullrequests/{number}/comments"
-    if mine is None:
+
+    def create(text: str) -> str:
         return http.request("POST", url, json={"content": {"raw": text}}).decode(_Comment).links.html.href
-    if mine.body != text:
-        http.request("PUT", f"{url}/{mine.id}", json={"content": {"raw": text}})
-    return mine.url
+
+    def update(comment: str, text: str) -> None:
+        http.request("PUT", f"{url}/{comment}", json={"content": {"raw": text}})
+
+    mine = sticky(comments(http, repo, number), hide(marker), me)
+    return upsert(mine, hidden(marker, compose), create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:

@@ -17,6 +17,7 @@ from pipeline_step.errors import ConfigError, HttpError, Refused
 from pipeline_step.scm import (
     Approval,
     Comment,
+    Compose,
     Deployment,
     PullRequest,
     Reaction,
@@ -25,9 +26,11 @@ from pipeline_step.scm import (
     State,
     Status,
     every,
+    hidden,
     hide,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote
 
@@ -270,22 +273,22 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     )
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PUT /pull-requests/{id}/comments/{id} with its version, or POST /pull-requests/{id}/comments."""
-    hidden, text = hide(marker), body.replace(marker, hide(marker))
-    mine = sticky(comments(http, repo, number), hidden, _me(http, repo))
     url = f"{_repo(repo)}/pull-requests/{number}/comments"
-    if mine is None:
+
+    def create(text: str) -> str:
         return _comment(repo, number, http.request("POST", url, json={"text": text}).decode(_Comment)).url
-    for last in (False, True):
-        raw = http.get(f"{url}/{mine.id}").decode(_Comment)
-        if raw.text == text:
-            break
-        changed = {"text": text, "version": raw.version}
-        response = http.request("PUT", f"{url}/{mine.id}", json=changed, accept=(200,) if last else (200, 409))
-        if response.status == 200:
-            break
-    return mine.url
+
+    def update(comment: str, text: str) -> None:
+        for accepted in ((200, 409), (200,)):
+            version = http.get(f"{url}/{comment}").decode(_Comment).version
+            changed = {"text": text, "version": version}
+            if http.request("PUT", f"{url}/{comment}", json=changed, accept=accepted).status == 200:
+                return
+
+    mine = sticky(comments(http, repo, number), hide(marker), _me(http, repo))
+    return upsert(mine, hidden(marker, compose), create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:

@@ -16,6 +16,7 @@ from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
     Approval,
     Comment,
+    Compose,
     Deployment,
     PullRequest,
     Reaction,
@@ -27,6 +28,7 @@ from pipeline_step.scm import (
     every,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
 
@@ -226,16 +228,18 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     )
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PATCH /issues/comments/{id}, or POST /issues/{number}/comments."""
     login = http.get(f"{repo.url}/user").decode(_User).login
-    mine = sticky(comments(http, repo, number), marker, login)
-    if mine is None:
+
+    def create(body: str) -> str:
         url = f"{_repo(repo)}/issues/{number}/comments"
         return http.request("POST", url, json={"body": body}).decode(_Comment).html_url
-    if mine.body != body:
-        http.request("PATCH", f"{_repo(repo)}/issues/comments/{mine.id}", json={"body": body}, idempotent=True)
-    return mine.url
+
+    def update(comment: str, body: str) -> None:
+        http.request("PATCH", f"{_repo(repo)}/issues/comments/{comment}", json={"body": body}, idempotent=True)
+
+    return upsert(sticky(comments(http, repo, number), marker, login), compose, create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:

@@ -18,7 +18,9 @@ from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
     Approval,
     Comment,
+    Compose,
     Deployment,
+    DeploymentState,
     PullRequest,
     Reaction,
     Repository,
@@ -29,6 +31,7 @@ from pipeline_step.scm import (
     every,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
 
@@ -260,7 +263,7 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     )
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PATCH /issues/comments/{id}, or POST /issues/{number}/comments."""
     raw = tuple(_raw_comments(http, repo, number))
     login = _login(http, repo)
@@ -268,14 +271,16 @@ def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body:
         # The token is an app's, which has no user of its own: ours is among those that an app wrote.
         raw = tuple(item for item in raw if _by_app(item))
         login = next((item.user.login for item in raw if item.user and marker in item.body), "")
-    mine = sticky(map(_comment, raw), marker, login)
-    if mine is None:
+
+    def create(body: str) -> str:
         url = f"{_repo(repo)}/issues/{number}/comments"
         return http.request("POST", url, json={"body": body}).decode(_Comment).html_url
-    if mine.body.replace("\r\n", "\n") != body:
-        url = f"{_repo(repo)}/issues/comments/{mine.id}"
+
+    def update(comment: str, body: str) -> None:
+        url = f"{_repo(repo)}/issues/comments/{comment}"
         http.request("PATCH", url, json={"body": body}, idempotent=True)
-    return mine.url
+
+    return upsert(sticky(map(_comment, raw), marker, login), compose, create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
@@ -346,6 +351,8 @@ def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None
     description = shorten(deployment.description, DESCRIPTION_LIMIT)
     if found:
         number = found[0].id
+    elif deployment.state is DeploymentState.INACTIVE:
+        return
     else:
         new = {
             "ref": deployment.sha,

@@ -18,6 +18,7 @@ from pipeline_step.errors import HttpError, Refused
 from pipeline_step.scm import (
     Approval,
     Comment,
+    Compose,
     Deployment,
     DeploymentState,
     PullRequest,
@@ -30,6 +31,7 @@ from pipeline_step.scm import (
     every,
     shorten,
     sticky,
+    upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
 
@@ -267,16 +269,18 @@ def approvals(http: Http, repo: Repository, number: int) -> tuple[Approval, ...]
     return tuple(Approval(author=name, author_name=name, commit="", url=page) for name in names)
 
 
-def upsert_comment(http: Http, repo: Repository, number: int, marker: str, body: str) -> str:
+def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compose: Compose) -> str:
     """PUT /merge_requests/{iid}/notes/{id}, or POST /merge_requests/{iid}/notes."""
     url = f"{_project(repo)}/merge_requests/{number}/notes"
     login = http.get(f"{repo.url}/user").decode(_User).username
-    mine = sticky(comments(http, repo, number), marker, login)
-    if mine is None:
+
+    def create(body: str) -> str:
         return _comment(repo, number, http.request("POST", url, json={"body": body}).decode(_Note)).url
-    if mine.body.strip() != body.strip():
-        http.request("PUT", f"{url}/{mine.id}", json={"body": body})
-    return mine.url
+
+    def update(comment: str, body: str) -> None:
+        http.request("PUT", f"{url}/{comment}", json={"body": body})
+
+    return upsert(sticky(comments(http, repo, number), marker, login), compose, create, update)
 
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
@@ -343,10 +347,10 @@ def open_pull_request(
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:
-    """POST or PUT /deployments, and the environment's own URL; a deployment that is gone stops its environment."""
+    """POST or PUT /deployments, and the environment's own URL; a preview that is gone stops its environment."""
     project, name = _project(repo), deployment.environment
     environment = _environment(http, repo, name)
-    if deployment.state is DeploymentState.INACTIVE:
+    if deployment.state is DeploymentState.INACTIVE and not deployment.production:
         if environment is not None:
             http.request("POST", f"{project}/environments/{environment.id}/stop")
         return
@@ -354,6 +358,8 @@ def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None
     params: dict[str, str | int] = {"environment": name, "order_by": "id", "sort": "desc", "per_page": PAGE}
     found = http.get(f"{project}/deployments", params=params).decode(list[_Deployment])
     same = next((item for item in found if item.sha == deployment.sha), None)
+    if same is None and deployment.state is DeploymentState.INACTIVE:
+        return
     if same is None:
         new = {"environment": name, "sha": deployment.sha, "ref": deployment.sha, "tag": False, "status": state}
         http.request("POST", f"{project}/deployments", json=new)

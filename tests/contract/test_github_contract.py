@@ -79,13 +79,13 @@ def test_comments(repo: Repository) -> None:
 
 
 def test_upsert_comment_creates(repo: Repository) -> None:
-    url = scm.upsert_comment(session(repo), repo, 1347, "<!-- marker -->", "<!-- marker -->\nnews")
+    url = scm.upsert_comment(session(repo), repo, 1347, "<!-- marker -->", lambda before: "<!-- marker -->\nnews")
     assert url == "https://github.com/octocat/Hello-World/issues/1347#issuecomment-1"
 
 
 def test_upsert_comment_updates(repo: Repository) -> None:
     """The example's own comment serves as ours: its body is the marker."""
-    url = scm.upsert_comment(session(repo), repo, 1347, "Me too", "news")
+    url = scm.upsert_comment(session(repo), repo, 1347, "Me too", lambda before: "news")
     assert url == "https://github.com/octocat/Hello-World/issues/1347#issuecomment-1"
 
 

@@ -27,7 +27,9 @@ CALLS: dict[str, Call] = {
     "read_file": lambda scm, http, repo, note, user: scm.read_file(http, repo, "x", "main"),
     "comments": lambda scm, http, repo, note, user: scm.comments(http, repo, 5),
     "comment": lambda scm, http, repo, note, user: scm.comment(http, repo, 5, note),
-    "upsert_comment": lambda scm, http, repo, note, user: scm.upsert_comment(http, repo, 5, MARKER, MARKER),
+    "upsert_comment": lambda scm, http, repo, note, user: scm.upsert_comment(
+        http, repo, 5, MARKER, lambda before: MARKER
+    ),
     "react": lambda scm, http, repo, note, user: scm.react(http, repo, 5, note, Reaction.SEEN),
     "role": lambda scm, http, repo, note, user: scm.role(http, repo, user),
     "in_team": lambda scm, http, repo, note, user: scm.in_team(http, repo, "operators", user),

@@ -130,8 +130,8 @@ def test_the_sticky_comment_is_one_and_ours(bed: Bed) -> None:
     theirs = bed.gitea.say("rita", bed.number, f"{MARKER}\nall fine, 100 %")
     for _ in range(60):
         bed.gitea.say("wendy", bed.number, "talk")
-    first = bed.scm.upsert_comment(bed.http, bed.repo, bed.number, MARKER, f"{MARKER}\n1 %")
-    second = bed.scm.upsert_comment(bed.http, bed.repo, bed.number, MARKER, f"{MARKER}\n5 %")
+    first = bed.scm.upsert_comment(bed.http, bed.repo, bed.number, MARKER, lambda before: f"{MARKER}\n1 %")
+    second = bed.scm.upsert_comment(bed.http, bed.repo, bed.number, MARKER, lambda before: f"{MARKER}\n5 %")
     assert first == second
     comments = bed.scm.comments(bed.http, bed.repo, bed.number)
     assert [comment.body for comment in comments if comment.author == "bot"] == [f"{MARKER}\n5 %"]

@@ -156,8 +156,8 @@ def test_set_status_with_long_names_and_without_a_url(case: Case) -> None:
 
 
 def test_the_sticky_comment_is_made_once_and_then_changed(case: Case) -> None:
-    first = case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n1 %")
-    second = case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n5 %")
+    first = case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n1 %")
+    second = case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n5 %")
     (note,) = case.world.notes
     assert first == second
     assert str(note.id) in first
@@ -167,21 +167,21 @@ def test_the_sticky_comment_is_made_once_and_then_changed(case: Case) -> None:
 
 def test_the_same_text_is_not_written_again(case: Case) -> None:
     for _ in range(3):
-        case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n1 %")
+        case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n1 %")
     assert len(case.server.writes()) == 1
 
 
 def test_a_strangers_comment_with_our_marker_is_left_alone(case: Case) -> None:
     """Attack: someone posts our marker first, to have us write into, or believe, their comment."""
     theirs = case.world.add_note(5, "stranger", case.marked(f"{MARKER}\nall fine, 100 %"))
-    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n1 %")
+    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n1 %")
     assert theirs.body == case.marked(f"{MARKER}\nall fine, 100 %")
     assert len(case.world.notes) == 2
 
 
 def test_our_own_comment_that_quotes_the_marker_is_left_alone(case: Case) -> None:
     quoting = case.world.add_note(5, "bot", case.marked(f"> {MARKER}\n\nSee above."))
-    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n1 %")
+    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n1 %")
     assert quoting.body == case.marked(f"> {MARKER}\n\nSee above.")
     assert len(case.world.notes) == 2
 
@@ -192,7 +192,7 @@ def test_the_sticky_comment_is_found_on_any_page(case: Case) -> None:
     ours = case.world.add_note(5, "bot", case.marked(f"{MARKER}\n1 %"))
     for n in range(130):
         case.world.add_note(5, "wendy", f"more talk {n}")
-    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, f"{MARKER}\n5 %")
+    case.scm.upsert_comment(case.http, case.repo, 5, MARKER, lambda before: f"{MARKER}\n5 %")
     assert ours.body == case.marked(f"{MARKER}\n5 %")
     assert len(case.world.notes) == 261
     bodies = [comment.body for comment in case.scm.comments(case.http, case.repo, 5)]
@@ -407,7 +407,7 @@ def test_an_apps_token_finds_its_comment_among_those_of_bots() -> None:
     with running(github.provider(world)) as server:
         repo = Repository(url=server.url, owner="acme", name="shop")
         http = Http(headers=scm.credentials(repo, TOKEN), patience=0)
-        scm.upsert_comment(http, repo, 5, MARKER, f"{MARKER}\n1 %")
-        scm.upsert_comment(http, repo, 5, MARKER, f"{MARKER}\n5 %")
+        scm.upsert_comment(http, repo, 5, MARKER, lambda before: f"{MARKER}\n1 %")
+        scm.upsert_comment(http, repo, 5, MARKER, lambda before: f"{MARKER}\n5 %")
     assert theirs.body == f"{MARKER}\nmine"
     assert [note.body for note in world.notes[1:]] == [f"{MARKER}\n5 %"]
