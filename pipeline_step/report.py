@@ -1,16 +1,18 @@
-"""Pure: what people and machines are told: lines, the commit status, the sticky comment, tables, JSON, diffs."""
+"""Pure: what people and machines are told: lines, the commit status, tables, JSON, diffs; `sticky` has the comment."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import yaml
 
-from pipeline_step.model import Change, Delete, Measurement, Outcome, Put, Target
+from pipeline_step import history
+from pipeline_step.config import Pull
+from pipeline_step.model import Change, Delete, Put, Target
 from pipeline_step.route import Seen
 from pipeline_step.run import Event, Result
 from pipeline_step.scm import State
@@ -31,8 +33,14 @@ WORDS = {
     "reverted": "was reverted",
     "inconclusive": "was reverted: no verdict in time",
     "interrupted": "was stopped and reverted",
-    "deleted": "has no preview any more",
     "superseded": "was ended by someone else or a newer commit",
+    "broken": "ended in an error",
+    "ready": "has a preview",
+    "deleted": "has no preview any more",
+    "refused": "was refused a command",
+    "failed": "could not have its command done",
+    "frozen": "had production frozen",
+    "unfrozen": "had production's freeze lifted",
 }
 STATES = {
     "held": State.SUCCESS,
@@ -43,11 +51,23 @@ STATES = {
     "inconclusive": State.FAILURE,
     "interrupted": State.ERROR,
     "superseded": State.ERROR,
+    "broken": State.ERROR,
 }
-QUIET = {"promoting", "undoing", "deleted"}
-"""Transitions that a line tells and the provider need not hear of."""
+ICONS = {
+    "ready": "🔗",
+    "deleted": "🧹",
+    "refused": history.REFUSED,
+    "failed": history.REFUSED,
+    "frozen": "❄️",
+    "unfrozen": "🚦",
+}
+"""Events that say nothing of a rollout, and so leave the commit status as it is."""
 
-MARKS = {Outcome.PASS: "pass", Outcome.FAIL: "**fail**"}
+HISTORIC = {"refused", "failed", "frozen", "unfrozen"}
+"""Events that only add to the comment's history."""
+
+QUIET = {"promoting", "undoing"}
+"""Transitions that a line tells and the provider need not hear of: the next one follows at once."""
 
 
 def headline(event: Event) -> str:
@@ -61,9 +81,22 @@ def line(event: Event, app: str, number: int, now: float) -> str:
     return f"{clock}  {event.weight:3d} %  {app} #{number} {headline(event)}: {event.reason}"
 
 
-def state(event: Event) -> State:
-    """The commit status that goes with an event."""
-    return STATES.get(event.kind, State.PENDING)
+def state(event: Event) -> State | None:
+    """The commit status that goes with an event; None where it changes nothing."""
+    return None if event.kind in ICONS else STATES.get(event.kind, State.PENDING)
+
+
+def entry(event: Event, asker: str = "") -> str:
+    """The event's line in the comment's history; `asker` is Markdown: who asked what, with which permission."""
+    parts = [f"{headline(event)}: {escape(event.reason[:200])}", asker]
+    parts += [f"commit {event.sha[:12]}"] if asker and event.sha else []
+    return history.line(event.at, icon(event), " · ".join(filter(None, parts)))
+
+
+def asker(pull: Pull) -> str:
+    """Who asked what, with which permission, in Markdown."""
+    role = f" ({pull.role})" if pull.role else ""
+    return f"`{pull.asked}` by {escape(pull.by)}{role}" if pull.asked else f"by {escape(pull.by)}{role}"
 
 
 def marker(app: str, number: int) -> str:
@@ -71,64 +104,18 @@ def marker(app: str, number: int) -> str:
     return f"<!-- pipeline-step:{app}:{number} -->"
 
 
-def comment(
-    app: str, number: int, events: Sequence[Event], run_url: str, *, limit: int = 65_536, html: bool = True
-) -> str:
-    """The sticky comment in Markdown: outcome first, then the shares, the gates, what to do, and the history.
-
-    It has at most `limit` characters: the oldest part of the history goes first. Without `html` it is not folded.
-    """
-    last = events[-1]
-    parts = [
-        marker(app, number),
-        f"### {_icon(last)} {escape(app)}: this pull request {headline(last)}",
-        escape(last.reason),
-        f"| production | this pull request |\n|---:|---:|\n| {100 - last.weight} % | {last.weight} % |\n\n"
-        f"`{_bar(last.weight)}`",
-    ]
-    if last.measurements:
-        parts.append(_gates(last.measurements))
-    if last.kind not in STATES or last.weight:
-        parts.append("To stop it at once, comment `/revert`.")
-    url = next((event.url for event in reversed(events) if event.url), "")
-    links = [f"[{text}]({target})" for text, target in (("Preview", url), ("Pipeline run", run_url)) if target]
-    if links:
-        parts.append(" · ".join(links))
-    before, after = ("<details><summary>History</summary>\n\n", "\n\n</details>") if html else ("**History**\n\n", "")
-    left = limit - len("\n\n".join([*parts, before + after]))
-    history: list[str] = []
-    for event in reversed(events):
-        entry = f"- {headline(event)}: {escape(event.reason)}"
-        left -= len(entry) + 1
-        if left < 0:
-            break
-        history.insert(0, entry)
-    parts.append(before + "\n".join(history) + after)
-    return "\n\n".join(parts)[:limit]
-
-
 def escape(text: str) -> str:
     """Text that users control, without Markdown, HTML or mentions taking effect."""
-    text = re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", text.replace("&", "&amp;"))
-    return text.replace("@", "@\u200b").replace("\n", " ")
+    text = re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()).replace("&", "&amp;"))
+    # A slash at the beginning would make a command of ours, with our own rights, out of someone's text.
+    return re.sub(r"^([/=+-]|\d+[.)])", r"\\\1", text).replace("@", "@\u200b")
 
 
-def _icon(event: Event) -> str:
+def icon(event: Event) -> str:
+    """One character for how it stands."""
     icons = {State.SUCCESS: "✅", State.FAILURE: "❌", State.ERROR: "⚠️", State.PENDING: "🚦"}
-    return icons[state(event)]
-
-
-def _bar(weight: int, width: int = 40) -> str:
-    filled = max(1, round(weight * width / 100)) if weight else 0
-    return "█" * filled + "░" * (width - filled)
-
-
-def _gates(measurements: Iterable[Measurement]) -> str:
-    rows = [
-        f"| {escape(m.gate)} | {MARKS.get(m.outcome, m.outcome.value.replace('_', ' '))} | {escape(m.reason)} |"
-        for m in measurements
-    ]
-    return "\n".join(["| gate | says | why |", "|---|---|---|", *rows])
+    said = state(event)
+    return ICONS[event.kind] if said is None else icons[said]
 
 
 def status_table(target: Target, seen: dict[str, Seen]) -> str:
