@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_step import lock
+from pipeline_step import lock, owed, report
 from pipeline_step.deploy import remove
 from pipeline_step.errors import StepError
+from pipeline_step.gates import Conversation
 from pipeline_step.model import Backend, Phase, Rollout
 from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST, fill
 from pipeline_step.promotion import undo, without
 from pipeline_step.record import Rollouts
 from pipeline_step.reporter import connect
 from pipeline_step.route import change_one, observe, plan
-from pipeline_step.run import Clock
+from pipeline_step.run import Clock, Event
+from pipeline_step.scm import State
+from pipeline_step.sinks import audit
+from pipeline_step.sinks.pull_request import Told
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -34,7 +40,7 @@ def heal(config: Config, clusters: Mapping[str, Cluster], clock: Clock) -> list[
     deeds: list[Deed] = []
     for context, cluster in clusters.items():
         where = f"{context}: " if context else ""
-        for part in (_abandoned_rollouts, _unrecorded_weights, _closed_previews):
+        for part in (_abandoned_rollouts, _unrecorded_weights, _closed_previews, _untold):
             try:
                 deeds += [deed._replace(text=where + deed.text) for deed in part(config, cluster, clock)]
             except StepError as error:
@@ -54,6 +60,13 @@ def _abandoned_rollouts(config: Config, cluster: Cluster, clock: Clock) -> Itera
             yield Deed(False, f"{key}, {why}, could not be reverted: {error}")
         else:
             yield Deed(True, f"{key} had {rollout.weight} %, {why}: reverted")
+            reason = f"{why}: guard gave production all requests"
+            event = Event(kind="reverted", weight=0, reason=reason, sha=rollout.sha, at=clock.time())
+            with suppress(StepError):  # what is not noted is done all the same
+                audit.note(
+                    _as_guard(config, rollout.pull_request), cluster, event, observe(config.target, cluster).routed
+                )
+            yield from _tell(config, cluster, rollout.pull_request, event)
 
 
 def _abandoned(config: Config, cluster: Cluster, rollout: Rollout, now: float) -> str:
@@ -110,6 +123,44 @@ def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator
             yield Deed(False, f"the preview of pull request {number} in {name} could not be collected: {error}")
         else:
             yield Deed(True, f"the preview of closed pull request {number} in {name} was drained and deleted")
+
+
+def _untold(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
+    """What pull requests are still owed by runs that ended without saying it, or whose provider was down."""
+    if not config.provider.token:
+        return
+    known = owed.debts(cluster, config.target).values()
+    going_on = {one.pull_request for one in observe(config.target, cluster).rollouts.values()} if known else set()
+    for debt in known:
+        event = debt.event
+        pending = report.state(event) is State.PENDING
+        if clock.time() < debt.at + lock.DURATION or (pending and debt.number in going_on):
+            continue
+        if pending:
+            reason = f"run {debt.run} ended without saying how; production has all requests"
+            event = Event(kind="broken", weight=0, reason=reason, sha=debt.sha, at=clock.time())
+        yield from _tell(config, cluster, debt.number, event, debt.lines)
+
+
+def _tell(config: Config, cluster: Cluster, number: int, event: Event, history: Sequence[str] = ()) -> Iterator[Deed]:
+    """Tell one pull request how its rollout ended; what can't be told now is owed, and told by the next guard."""
+    if not (config.provider.token and number):
+        return
+    try:
+        scm, http, repository = connect(config.provider)
+        at = Conversation(scm=scm, http=http, repository=repository, number=number)
+        Told(_as_guard(config, number, repository), at, history).deliver([event], cluster)
+    except StepError as error:
+        yield Deed(False, f"pull request {number} could not be told that it {report.headline(event)}: {error}")
+    else:
+        yield Deed(True, f"pull request {number} was told that it {report.headline(event)}")
+
+
+def _as_guard(config: Config, number: int, repository: Repository | None = None) -> Config:
+    """The configuration for one pull request, of which this program itself asks something."""
+    named = {"owner": repository.owner, "repo": repository.name} if repository and not config.pull.owner else {}
+    pull = dataclasses.replace(config.pull, number=number, by="guard", asked="guard", **named)
+    return dataclasses.replace(config, pull=pull)
 
 
 def _previews(config: Config, cluster: Cluster, repository: Repository) -> list[tuple[int, str]]:

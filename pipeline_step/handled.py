@@ -47,7 +47,7 @@ def take(cluster: Cluster, target: Target, pull_request: str, handled: Handled) 
             raise Refused(why)
         try:
             if lease is None:
-                cluster.create(ref, add(_lease(ref, target.app), pull_request, handled))
+                cluster.create(ref, add(new_lease(ref, target.app), pull_request, handled))
             else:
                 cluster.replace(ref, add(lease, pull_request, handled))
             return
@@ -84,6 +84,7 @@ def _read(lease: Object) -> dict[str, Handled]:
         raise ConfigError(f"{where}: annotation {ANNOTATION} can't be read ({error}); delete the Lease") from error
 
 
-def _lease(ref: Ref, app: str) -> Object:
+def new_lease(ref: Ref, app: str) -> Object:
+    """The Lease before anything stands on it."""
     labels = {MANAGED_BY: "pipeline-step", APP: app}
     return {"kind": "Lease", "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": labels}, "spec": {}}

@@ -10,8 +10,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline_step import lines, report
@@ -22,6 +21,7 @@ from pipeline_step.run import Clock, Event, Look, Result
 from pipeline_step.sinks import SINKS, Send, Sink, Story
 
 if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
     from pipeline_step.gates import Conversation
     from pipeline_step.http import Http
     from pipeline_step.scm import Repository, Scm
@@ -34,16 +34,22 @@ class Reporter:
     """One run's messages. `tell` and `show` write a line and return; `close` waits for what is still to be sent."""
 
     def __init__(
-        self, config: Config, clock: Clock, command: str = "", conversation: Conversation | None = None
+        self,
+        config: Config,
+        clock: Clock,
+        command: str = "",
+        conversation: Conversation | None = None,
+        clusters: Mapping[str, Cluster] | None = None,
     ) -> None:
         self._config = config
+        self._clusters = clusters or {}
         self._clock = clock
         self._command = command
         self._began = self._spoke = clock.time()
         self._events: list[Event] = []
         self._looks: list[Look] = []
-        self._decisions: Counter[str] = Counter()
         self._end: Result | None = None
+        self._ended = 0.0
         self._closing = False
         self._news = threading.Condition()
         self._threads = [
@@ -53,9 +59,6 @@ class Reporter:
         ]
         for thread in self._threads:
             thread.start()
-        if command:
-            for doubt in config.telemetry.doubts:
-                lines.say(doubt, level=logging.WARNING)
 
     def tell(self, event: Event) -> None:
         """Say it, and have it sent."""
@@ -86,7 +89,6 @@ class Reporter:
             if len(self._looks) > 1 and _alike(self._looks[-2], self._looks[-1]):
                 self._looks.pop()
             self._looks.append(look)
-            self._decisions[type(look.decision).__name__.lower()] += 1
             self._news.notify_all()
 
     def close(self, error: StepError | None = None) -> None:
@@ -98,7 +100,7 @@ class Reporter:
             last = self._events[-1]
             end = Result(outcome=last.kind, reason=last.reason, weight=last.weight, sha=last.sha)
         with self._news:
-            self._end, self._closing = end, True
+            self._end, self._ended, self._closing = end, self._clock.time(), True
             self._news.notify_all()
         until = time.monotonic() + PATIENCE
         for thread in self._threads:
@@ -141,8 +143,9 @@ class Reporter:
                     events=tuple(self._events),
                     fresh=tuple(self._events[sent:]),
                     looks=tuple(self._looks),
-                    decisions=dict(self._decisions),
                     end=self._end,
+                    ended=self._ended,
+                    clusters=self._clusters,
                 )
             sent, heard = len(story.events), self._clock.time()
             if story.events or story.end:

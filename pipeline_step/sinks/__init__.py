@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline_step.sinks import cdevents, metrics, pull_request, traces
+from pipeline_step.errors import Exit
+from pipeline_step.run import Event
+from pipeline_step.sinks import audit, pull_request
 
 if TYPE_CHECKING:
+    from pipeline_step.cluster import Cluster
     from pipeline_step.config import Config
     from pipeline_step.gates import Conversation
-    from pipeline_step.run import Event, Look, Result
+    from pipeline_step.run import Look, Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +26,8 @@ class Story:
     """What a run has told so far, all times in seconds since 1970.
 
     `fresh` are the events among `events` that this sink has not been given before. `looks` are those at which a gate
-    changed its mind or the weight had changed, and the newest; `decisions` counts what followed from all of them. `end`
-    is there once the run is over.
+    changed its mind or the weight had changed, and the newest. `end` is there once the run is over, which it was at
+    `ended`. `clusters` are those that it works on, by context.
     """
 
     config: Config
@@ -33,8 +36,9 @@ class Story:
     events: Sequence[Event]
     fresh: Sequence[Event]
     looks: Sequence[Look]
-    decisions: Mapping[str, int]
     end: Result | None
+    ended: float = 0.0
+    clusters: Mapping[str, Cluster]
 
     @property
     def sha(self) -> str:
@@ -42,9 +46,13 @@ class Story:
         return next((event.sha for event in reversed(self.events) if event.sha), self.config.pull.sha)
 
     @property
-    def image(self) -> str:
-        """The preview's image, by digest where it is known."""
-        return next((event.image for event in reversed(self.events) if event.image), "")
+    def failure(self) -> Event | None:
+        """The event that the run ended in an error: what it was refused, or what became of it after it had begun."""
+        if self.end is None or self.end.exit is Exit.DONE:
+            return None
+        kind = "broken" if self.events else "refused" if self.end.exit is Exit.REFUSED else "failed"
+        weight = self.events[-1].weight if self.events else 0
+        return Event(kind=kind, weight=weight, reason=self.end.reason, sha=self.sha, at=self.ended)
 
 
 Send = Callable[[Story], None]
@@ -64,8 +72,6 @@ class Sink(Protocol):
 
 SINKS: dict[str, Sink] = {
     "the pull request": pull_request,
-    "the metrics": metrics,
-    "the traces": traces,
-    "the CDEvents": cdevents,
+    "the cluster's events": audit,
 }
 """By what people call them."""
