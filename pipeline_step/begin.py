@@ -11,7 +11,6 @@ from pipeline_step.errors import HttpError, NotReady, Refused
 from pipeline_step.freezes import frozen
 from pipeline_step.hold import Beat
 from pipeline_step.model import Rollout
-from pipeline_step.preview import pinned
 from pipeline_step.promotion import running
 from pipeline_step.propagation import prepare
 from pipeline_step.record import Rollouts
@@ -46,10 +45,13 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
         left = []
 
+    pull = run.config.pull
     mine = fresh(run, weight, sha=sha, digest=digest, url=url)
     if left:
         furthest_behind = min(left, key=lambda rollout: rollout.step)
-        mine = dataclasses.replace(resumed(furthest_behind), run=run.config.run, by=run.config.pull.by)
+        mine = dataclasses.replace(
+            resumed(furthest_behind), run=run.config.run, by=pull.by, role=pull.role, asked=pull.asked
+        )
 
     def admitted(rollouts: Rollouts) -> Rollouts:
         if trouble := crowded(run.key, mine.weight, rollouts, run.config.file.strategy.budget):
@@ -64,11 +66,9 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
     if mine.weight > min((rollout.weight for rollout in left), default=0):
         _require(run, seen, mine.weight)
         seen = prepare(run, seen, mine, beat)
-    change(run.target, run.clusters, admitted, seen)
+    on = change(run.target, run.clusters, admitted, seen)
     kind = "resumed" if left else "shifted"
-    image = pinned(image, digest) if digest else image
-    reason = f"{url} runs {digest or image}"
-    run.tell(Event(kind=kind, weight=mine.weight, reason=reason, sha=sha, url=url, image=image))
+    run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url, on=on))
     return mine
 
 
@@ -79,6 +79,8 @@ def fresh(run: Run, weight: int, *, sha: str, digest: str = "", url: str = "") -
         preview=run.preview,
         run=run.config.run,
         by=run.config.pull.by,
+        role=run.config.pull.role,
+        asked=run.config.pull.asked,
         pull_request=run.config.pull.number,
         sha=sha,
         digest=digest,

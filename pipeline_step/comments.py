@@ -91,6 +91,11 @@ class Command:
     override: str = ""
     reason: str = ""
 
+    def __str__(self) -> str:
+        """As it could have been written, for the record."""
+        words = ["/" + self.verb.value, "" if self.weight is None else str(self.weight), self.sha, self.reason]
+        return " ".join(filter(None, [*words, f"--override {self.override}" if self.override else ""]))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Misread:

@@ -19,12 +19,14 @@ from pipeline_step.lines import LogFormat
 from pipeline_step.model import Backend, Outcome, Policy, Ramp, Seconds, Step, Target, Workload
 from pipeline_step.preview import fill
 from pipeline_step.settings import seconds
-from pipeline_step.telemetry import Telemetry, telemetry_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pull:
-    """The pull request that the command works for; `sha` may be short, `by` is who asked."""
+    """The pull request that the command works for; `sha` may be short.
+
+    `by` is who asked, `role` what they may do in the repository where that was checked, `asked` the command's words.
+    """
 
     number: int = 0
     sha: str = ""
@@ -32,6 +34,8 @@ class Pull:
     repo: str = ""
     image: str = ""
     by: str = ""
+    role: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +80,6 @@ class Config:
     run: str
     overrides: tuple[str, ...] = ()
     provider: Provider
-    telemetry: Telemetry
 
     @property
     def target(self) -> Target:
@@ -177,7 +180,6 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
         overrides=flags.overrides,
         provider=provider_of(pull, environ),
-        telemetry=telemetry_of(environ),
     )
 
 

@@ -23,7 +23,7 @@ from pipeline_step.invocation import opened
 from pipeline_step.promotion import running
 from pipeline_step.reporter import connect
 from pipeline_step.route import each, observe
-from pipeline_step.run import Result, Run
+from pipeline_step.run import Event, Result, Run
 from pipeline_step.scm import Comment, PullRequest, Reaction, Repository, Role, Scm
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def _base_configuration(thread: _Thread) -> str:
 
 
 def _do(thread: _Thread, config: Config, command: Command) -> Result:
-    """One command: checked, then done as its author; refusals are answered in the pull request."""
+    """One command: checked, then done as its author; refusals are answered in the pull request, and noted."""
+    granted = None
     try:
         with opened(config) as looking:
             deployed, freezes = _situation(looking)
@@ -109,7 +110,9 @@ def _do(thread: _Thread, config: Config, command: Command) -> Result:
         )
         granted = dataclasses.replace(
             config,
-            pull=dataclasses.replace(config.pull, sha=grant.sha, by=grant.by),
+            pull=dataclasses.replace(
+                config.pull, sha=grant.sha, by=_named(grant), role=grant.role.name.lower(), asked=str(command)
+            ),
             overrides=(grant.override,) if grant.override else (),
         )
         with opened(granted, command.verb.value) as run:
@@ -119,8 +122,22 @@ def _do(thread: _Thread, config: Config, command: Command) -> Result:
                 take(next(iter(run.clusters.values())), run.target, pull_request, comment)
             return _carry_out(thread, run, grant)
     except StepError as error:
+        if granted is None:
+            _note(thread, config, command, error)
         _reply(thread, config, f"`/{command.verb.value}` was not done: {report.escape(str(error))}")
         return Result(outcome=error.exit.name.lower().replace("_", " "), reason=str(error), exit=error.exit)
+
+
+def _named(grant: Grant) -> str:
+    """The asker for the record: the name for people, and where that can be chosen freely also the one that can't."""
+    return grant.by if grant.by_name in ("", grant.by) else f"{grant.by_name} ({grant.by})"
+
+
+def _note(thread: _Thread, config: Config, command: Command, error: StepError) -> None:
+    """A refusal before the command was anybody's, in the audit and in the comment's history."""
+    pull = dataclasses.replace(config.pull, by=thread.comment.author_name, asked=str(command))
+    with suppress(StepError), opened(dataclasses.replace(config, pull=pull)) as run:
+        run.tell(Event(kind="refused", weight=0, reason=str(error), sha=thread.pull.head))
 
 
 def _situation(run: Run) -> tuple[str, Sequence[access.Freeze]]:
@@ -200,8 +217,9 @@ def _reply(thread: _Thread, config: Config, text: str) -> None:
     """One comment for all answers, updated in place; that it can't be told changes nothing of what was done."""
     marker = report.marker(f"{config.file.app}:answers", thread.pull.number)
     body = f"{marker}\n\n[Asked]({thread.comment.url}) by {report.escape(thread.comment.author_name)}:\n\n{text}"
+    body = body[: thread.scm.COMMENT_LIMIT]
     with suppress(HttpError):
-        thread.scm.upsert_comment(thread.http, thread.repository, thread.pull.number, marker, body)
+        thread.scm.upsert_comment(thread.http, thread.repository, thread.pull.number, marker, lambda before: body)
 
 
 def _react(thread: _Thread, reaction: Reaction) -> None:

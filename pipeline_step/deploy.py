@@ -29,16 +29,20 @@ def deploy(run: Run) -> Result:
     A preview that has a share of the requests is drained first: what is new has not been judged.
     """
     if any(run.key in seen.rollouts for seen in each(run.clusters, lambda c: observe(run.target, c)).values()):
-        take_back(run)
-        run.tell(Event(kind="superseded", weight=0, reason="a new version of the preview is being deployed"))
+        had = take_back(run)
+        reason = "a new version of the preview is being deployed"
+        run.tell(Event(kind="superseded", weight=0, reason=reason, sha=had.sha if had else ""))
     url = next(iter(each(run.clusters, lambda cluster: _deploy(run, cluster)).values()))
     reason = f"{run.preview} is ready at {url}"
+    run.tell(Event(kind="ready", weight=0, reason=reason, sha=run.config.pull.sha, url=url))
     return Result(outcome="ready", reason=reason, url=url, sha=run.config.pull.sha)
 
 
 def delete(run: Run) -> Result:
     """The command: take the preview's traffic back, then delete what was deployed for it."""
-    take_back(run)
+    had = take_back(run)
+    if had:
+        run.tell(Event(kind="reverted", weight=0, reason="its preview is being deleted", sha=had.sha))
     each(run.clusters, lambda cluster: remove(cluster, run.preview, run.target.app, run.config.pull.number))
     reason = f"{run.preview} has no traffic any more, and is deleted"
     run.tell(Event(kind="deleted", weight=0, reason=reason))

@@ -47,8 +47,15 @@ def holding(run: Run) -> Iterator[Beat]:
             each(run.clusters, lambda cluster: lock.release(cluster.hurried(FAREWELL), ref, run.holder))
 
 
-def record_on(run: Run, move: Callable[[Rollout], Rollout], seen: Mapping[str, Seen] | None = None) -> Rollout:
-    """Change this run's rollout, record and weight together, from what is recorded now; the new one.
+def record_on(run: Run, move: Callable[[Rollout], Rollout]) -> Rollout:
+    """Change this run's rollout, record and weight together, from what is recorded now; the new one."""
+    return rewrite(run, move)[0]
+
+
+def rewrite(
+    run: Run, move: Callable[[Rollout], Rollout], seen: Mapping[str, Seen] | None = None
+) -> tuple[Rollout, Mapping[str, Seen]]:
+    """The same, with the route as it is then.
 
     `seen` is what was read before, to save the reads: where it is no longer so, it is read again.
     Raises `Superseded` where it is no longer this run's, and `Refused` where its weight would pass the budget.
@@ -65,5 +72,5 @@ def record_on(run: Run, move: Callable[[Rollout], Rollout], seen: Mapping[str, S
         moved.append(rollout)
         return {**rollouts, run.key: rollout}
 
-    change(run.target, run.clusters, updated, seen)
-    return moved[-1]
+    on = change(run.target, run.clusters, updated, seen)
+    return moved[-1], on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -43,14 +44,17 @@ def opened(config: Config, command: str = "") -> Iterator[Run]:
     from pipeline_step.reporter import Reporter, conversation
     from pipeline_step.run import Run
 
+    if not config.pull.asked:
+        config = dataclasses.replace(config, pull=dataclasses.replace(config.pull, asked=command))
     talk = conversation(config)
-    reporter = Reporter(config, time, command, talk)
+    clusters = connected(config)
+    reporter = Reporter(config, time, command, talk, clusters)
     run = Run(
         config=config,
         target=config.target,
         preview=config.preview,
         policy=config.policy,
-        clusters=connected(config),
+        clusters=clusters,
         http=Http(secrets=[config.provider.token], timeout=(2, 5), patience=5),
         clock=time,
         tell=reporter.tell,

@@ -195,12 +195,14 @@ class Rollout:
     image that the preview runs, `url` where it answers, `previous` the image that production ran before promotion
     began; `counters` are what the gates want to be given again, by gate. `paused` are the seconds of this step that do
     not count, before the pause that began at `paused_at`; `skip` ends the step's bake; `overrides` are the names of
-    freezes that do not hold it.
+    freezes that do not hold it. `by` asked for it in the words `asked`, with `role` where that was checked.
     """
 
     preview: Backend
     run: str
     by: str
+    role: str = ""
+    asked: str = ""
     pull_request: int = 0
     sha: str = ""
     digest: str = ""

@@ -60,7 +60,9 @@ def shift(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     for verb in ("get", "update", "delete"):
         yield Permission(verb, _lease(config, side), "hold the target")
     for verb in ("get", "update"):
-        yield Permission(verb, handled.lease_ref(config.target), "do a comment only once")
+        reason = "do a comment only once, and tell the pull request what it is owed"
+        yield Permission(verb, handled.lease_ref(config.target), reason)
+    yield from _audit(stable)
     for namespace in (side.namespace, stable):
         yield Permission("list", _any("discovery.k8s.io", "endpointslices", namespace), "find ready pods")
     yield Permission("list", _any("", "pods", side.namespace), "read which image the preview runs")
@@ -82,8 +84,10 @@ def guard(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     if config.promoter and config.promoter[0] == "workload":
         for verb in ("get", "update"):
             yield Permission(verb, config.workload.ref, "undo a promotion that was left half done")
+    yield from _audit(stable)
     if not config.provider.token:
         return
+    yield Permission("update", handled.lease_ref(config.target), "tell the pull request what it is owed")
     space = Ref(group="", resource="namespaces", namespace="", name=side.namespace)
     yield Permission("get", space, "collect closed previews")
     if config.own_namespace:
@@ -95,6 +99,10 @@ def guard(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
 
 Account = Callable[["Config", Route, Backend], Iterator[Permission]]
 ACCOUNTS: dict[str, Account] = {"preview": preview, "shift": shift, "guard": guard}
+
+
+def _audit(namespace: str) -> Iterator[Permission]:
+    yield Permission("create", _any("events.k8s.io", "events", namespace), "note who asked what, and what became of it")
 
 
 def _collected(namespace: str) -> Iterator[Permission]:

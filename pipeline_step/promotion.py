@@ -44,12 +44,12 @@ def bring_over(run: Run, rollout: Rollout, beat: Callable[[], None]) -> Result:
         back = _roll_out(run, previous, beat)
         reason = f"production did not get ready with {image}: {trouble}"
         reason += f"; its previous image did not get ready either: {back}" if back else f"; {previous} runs again"
-    change(run.target, run.clusters, lambda rollouts: without(rollouts, run.key))
+    on = change(run.target, run.clusters, lambda rollouts: without(rollouts, run.key))
     if trouble:
-        run.tell(Event(kind="reverted", weight=0, reason=reason, sha=rollout.sha))
+        run.tell(Event(kind="reverted", weight=0, reason=reason, sha=rollout.sha, on=on))
         return Result(outcome="reverted", reason=reason, exit=Exit.REVERTED, sha=rollout.sha, digest=rollout.digest)
     reason = f"production runs {image}, and all requests go to it"
-    run.tell(Event(kind="promoted", weight=0, reason=reason, sha=rollout.sha))
+    run.tell(Event(kind="promoted", weight=0, reason=reason, sha=rollout.sha, on=on))
     return Result(outcome="promoted", reason=reason, sha=rollout.sha, digest=rollout.digest)
 
 

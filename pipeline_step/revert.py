@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_step.errors import ClusterError, ConfigError, NotFound, NotReady, TrafficUnknown
-from pipeline_step.model import Phase
+from pipeline_step.model import Phase, Rollout
 from pipeline_step.promotion import undo, without
 from pipeline_step.route import Seen, change_one, each, observe, plan
 from pipeline_step.run import Event, Result, Run
@@ -23,35 +23,37 @@ def revert(run: Run, reason: str) -> Result:
     """The command: all requests to production, and its previous image where a promotion was under way."""
     had = take_back(run)
     said = reason if had else f"{reason}; the preview had no share of the requests"
-    run.tell(Event(kind="reverted", weight=0, reason=said))
-    return Result(outcome="reverted", reason=said)
+    sha = had.sha if had else ""
+    run.tell(Event(kind="reverted", weight=0, reason=said, sha=sha))
+    return Result(outcome="reverted", reason=said, sha=sha)
 
 
-def take_back(run: Run, *, only_own: bool = False) -> bool:
-    """Take the preview out of the route of every cluster and read it back; whether it was in any.
+def take_back(run: Run, *, only_own: bool = False) -> Rollout | None:
+    """Take the preview out of the route of every cluster and read it back; what was recorded of it, if anything.
 
     Raises `TrafficUnknown` where that can't be confirmed within `strategy.revert_within`. A route that is gone has
     nothing to take back; with `only_own` neither has one where another run has taken over.
     """
-    return any(each(run.clusters, lambda cluster: _take_back(run, cluster, only_own)).values())
+    found = each(run.clusters, lambda cluster: _take_back(run, cluster, only_own))
+    return next((rollout for rollout in found.values() if rollout), None)
 
 
-def _take_back(run: Run, cluster: Cluster, only_own: bool) -> bool:
+def _take_back(run: Run, cluster: Cluster, only_own: bool) -> Rollout | None:
     patience = seconds(run.config.file.strategy.revert_within)
     until = run.clock.time() + patience
     cluster = cluster.hurried(min(patience, cluster.patience))
-    had = False
+    had: Rollout | None = None
     while True:
         try:
             seen = observe(run.target, cluster, [run.preview])
             rollout = seen.rollouts.get(run.key)
             if only_own and rollout is not None and rollout.run != run.config.run:
                 return had
-            had = had or rollout is not None
+            had = had or rollout
             if rollout is not None and rollout.phase is Phase.PROMOTING and rollout.previous:
                 undo(run.config, run.clusters, rollout.previous)
             change_one(run.target, cluster, lambda rollouts: without(rollouts, run.key), seen)
-            waiting = _unconfirmed(run, observe(run.target, cluster, [run.preview]), had)
+            waiting = _unconfirmed(run, observe(run.target, cluster, [run.preview]), had is not None)
             if not waiting:
                 return had
             if run.clock.time() >= until:

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 from pipeline_step.begin import begin, freeze_in_force, moved_on
 from pipeline_step.decide import advanced, next_move, resume
 from pipeline_step.errors import ConfigError, Exit, HttpError, Interrupted, NotReady, Refused, StepError, Superseded
-from pipeline_step.hold import HEARTBEAT, Beat, holding, record_on
+from pipeline_step.hold import HEARTBEAT, Beat, holding, record_on, rewrite
 from pipeline_step.measure import measure
 from pipeline_step.model import (
     Advance,
@@ -139,9 +139,10 @@ def _advance(run: Run, move: Advance, measurements: Sequence[Measurement], seen:
             return recorded
         return dataclasses.replace(advanced(recorded, move.step, move.weight, now), counters=counters)
 
-    rollout = record_on(run, up, seen)
+    rollout, on = rewrite(run, up, seen)
     if rollout.phase is not Phase.PAUSED:
-        run.tell(Event(kind="shifted", weight=rollout.weight, reason=move.reason, measurements=measurements))
+        said = Event(kind="shifted", weight=rollout.weight, reason=move.reason, measurements=measurements, on=on)
+        run.tell(said)
 
 
 def _postponed(run: Run, rollout: Rollout, move: Decision, seen: Mapping[str, Seen], waiting: str) -> Decision:

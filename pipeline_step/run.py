@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline_step.config import Config
     from pipeline_step.gates import Conversation
     from pipeline_step.http import Http
+    from pipeline_step.route import Seen
     from pipeline_step.scm import PullRequest
 
 
@@ -31,7 +32,7 @@ class Clock(Protocol):
 class Event:
     """A transition of a rollout: what happened, the weight since, why, and what the gates said.
 
-    `image` is the preview's, by digest where it is known; `at` is when it was told, in seconds since 1970.
+    `on` is the route as it is since, by context, where that is known; `at` is when it was told, in seconds since 1970.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Event:
     measurements: Sequence[Measurement] = ()
     sha: str = ""
     url: str = ""
-    image: str = ""
+    on: Mapping[str, Seen] = field(default_factory=dict)
     at: float = 0.0
 
 

@@ -63,13 +63,21 @@ def freeze(run: Run, reason: str) -> Result:
     """Hold back every increase and promotion on the target, in all clusters, until it is lifted."""
     manual = Manual(reason=reason, by=run.config.pull.by, since=run.clock.time())
     each(run.clusters, lambda cluster: _set_freeze(run, cluster, manual))
+    _tell(run, "frozen", reason)
     return Result(outcome="frozen", reason=f"{run.target.stable} is frozen: {reason}")
 
 
 def unfreeze(run: Run) -> Result:
     """Lift the freeze that a person set."""
     each(run.clusters, lambda cluster: _set_freeze(run, cluster, None))
+    _tell(run, "unfrozen", f"asked for by {run.config.pull.by}")
     return Result(outcome="unfrozen", reason=f"{run.target.stable} may be rolled out again")
+
+
+def _tell(run: Run, kind: str, reason: str) -> None:
+    """Where a pull request is known: the freeze is production's, and may be set without any."""
+    if run.config.pull.number:
+        run.tell(Event(kind=kind, weight=0, reason=reason))
 
 
 def _steer(run: Run, kind: str, reason: str, move: Callable[[Rollout], Rollout]) -> Result:

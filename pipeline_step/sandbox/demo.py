@@ -6,6 +6,7 @@ process so that the picture can show what they see. What is said at the end is c
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from dataclasses import dataclass
@@ -152,7 +153,7 @@ class Telling:
         self.heading(f"Pull request {number} gets a preview in a namespace of its own{told}")
         self._coming = f"a share of production's requests for PR {number}"
         self._doing = f"pipeline-step preview --pr {number} --image {_image(number)}"
-        deploy.deploy(self._run(config))
+        deploy.deploy(dataclasses.replace(self._run(config), tell=lambda event: None))
         self.say(f"its preview is ready in {config.preview.namespace}")
         self._chapters.append(Chapter(number=number, namespace=config.preview.namespace))
         steps = ",".join(str(step.weight) for step in config.policy.steps)

@@ -78,6 +78,7 @@ LEASE = Kind(
     unconditional_update=False,
     create_on_update=True,
 )
+EVENT = Kind(group="events.k8s.io", kind="Event", plural="events", short=("ev",))
 VIRTUAL_SERVICE = _custom("networking.istio.io", ISTIO, "VirtualService", "virtualservices", "vs")
 GATEWAY = _custom("networking.istio.io", ISTIO, "Gateway", "gateways", "gw")
 DESTINATION_RULE = _custom("networking.istio.io", ISTIO, "DestinationRule", "destinationrules", "dr")
@@ -97,6 +98,7 @@ KINDS: tuple[Kind, ...] = (
     SECRET,
     _core("ServiceAccount", "serviceaccounts", short=("sa",)),
     _core("Event", "events", short=("ev",)),
+    EVENT,
     _core("ResourceQuota", "resourcequotas", status=True, short=("quota",)),
     DEPLOYMENT,
     REPLICA_SET,

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from pipeline_step.sandbox import refusals, schemas
-from pipeline_step.sandbox.kinds import DEPLOYMENT, LEASE, NAMESPACE, POD, REPLICA_SET, SERVICE, Kind
+from pipeline_step.sandbox.kinds import DEPLOYMENT, EVENT, LEASE, NAMESPACE, POD, REPLICA_SET, SERVICE, Kind
 
 Obj = dict[str, Any]
 Cause = tuple[str, str, str]
@@ -111,6 +111,28 @@ def _lease(obj: Obj) -> None:
             )
 
 
+def _event(obj: Obj) -> list[Cause]:
+    """The new API's rules, which are stricter than those of the core group's Events."""
+    time = obj.get("eventTime")
+    if time is not None and not _MICRO_TIME.fullmatch(str(time)):
+        layout = "2006-01-02T15:04:05.000000Z07:00"
+        raise refusals.bad_request(
+            f'Event in version "v1" cannot be handled as a Event: parsing time "{time}" as "{layout}": '
+            f'cannot parse "{time}" as "{layout}"'
+        )
+    needed = ("eventTime", "reportingController", "reportingInstance", "action", "reason")
+    found = [(key, "FieldValueRequired", "Required value") for key in needed if not obj.get(key)]
+    for key, limit in (("reportingInstance", 128), ("action", 128), ("reason", 128), ("note", 1024)):
+        if len(str(obj.get(key) or "").encode()) > limit:
+            found.append(_wrong(key, obj[key], f"can have at most {limit} characters"))
+    if obj.get("type") not in ("Normal", "Warning"):
+        found.append(_wrong("type", obj.get("type", ""), "has invalid value: " + str(obj.get("type", ""))))
+    namespace = (obj.get("regarding") or {}).get("namespace")
+    if namespace != obj["metadata"].get("namespace"):
+        found.append(_wrong("regarding.namespace", namespace or "", "does not match event.namespace"))
+    return found
+
+
 def _service(obj: Obj, old: Obj | None) -> list[Cause]:
     spec = obj["spec"]
     if not spec.get("ports") and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
@@ -141,6 +163,8 @@ def check(kind: Kind, obj: Obj, old: Obj | None) -> None:
         found += _service(obj, old)
     if kind is LEASE:
         _lease(obj)
+    if kind is EVENT:
+        found += _event(obj)
     found += schemas.check(kind, obj)
     if found:
         raise refusals.invalid(kind, meta["name"], *found)
