@@ -7,15 +7,18 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import yaml
 
 from pipeline_step import history
-from pipeline_step.config import Pull
 from pipeline_step.model import Change, Delete, Put, Target
 from pipeline_step.route import Seen
 from pipeline_step.run import Event, Result
 from pipeline_step.scm import State
+
+if TYPE_CHECKING:
+    from pipeline_step.config import Pull
 
 WORDS = {
     "heartbeat": "still takes {weight} %",
