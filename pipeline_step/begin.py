@@ -11,6 +11,7 @@ from pipeline_step.errors import HttpError, NotReady, Refused
 from pipeline_step.freezes import frozen
 from pipeline_step.hold import Beat
 from pipeline_step.model import Rollout
+from pipeline_step.preview import pinned
 from pipeline_step.promotion import running
 from pipeline_step.propagation import prepare
 from pipeline_step.record import Rollouts
@@ -68,7 +69,9 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         seen = prepare(run, seen, mine, beat)
     on = change(run.target, run.clusters, admitted, seen)
     kind = "resumed" if left else "shifted"
-    run.tell(Event(kind=kind, weight=mine.weight, reason=f"{url} runs {digest or image}", sha=sha, url=url, on=on))
+    image = pinned(image, digest) if digest else image
+    reason = f"{url} runs {digest or image}"
+    run.tell(Event(kind=kind, weight=mine.weight, reason=reason, sha=sha, url=url, image=image, on=on))
     return mine
 
 

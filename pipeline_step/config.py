@@ -19,6 +19,7 @@ from pipeline_step.lines import LogFormat
 from pipeline_step.model import Backend, Outcome, Policy, Ramp, Seconds, Step, Target, Workload
 from pipeline_step.preview import fill
 from pipeline_step.settings import seconds
+from pipeline_step.telemetry import Telemetry, telemetry_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,7 @@ class Config:
     run: str
     overrides: tuple[str, ...] = ()
     provider: Provider
+    telemetry: Telemetry
 
     @property
     def target(self) -> Target:
@@ -180,6 +182,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
         overrides=flags.overrides,
         provider=provider_of(pull, environ),
+        telemetry=telemetry_of(environ),
     )
 
 

@@ -17,7 +17,7 @@ from pipeline_step.freezes import Freeze
 from pipeline_step.gates import GATES
 from pipeline_step.model import OnInconclusive, OnMissing
 from pipeline_step.promote import PROMOTERS
-from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName
+from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName, says
 from pipeline_step.traffic import ROUTERS
 
 DEFAULT_FILE = ".pipeline-step.yaml"
@@ -35,10 +35,18 @@ def _choice(name: str, modules: Mapping[str, Any]) -> Any:
                 f"exactly one of these keys is needed here: {', '.join(modules)}; given: {given or 'none'}"
             )
 
-    fields = [(key, module.Settings | None, None) for key, module in modules.items()]
+    fields = [
+        (key, Annotated[module.Settings | None, says(_first_line(module))], None) for key, module in modules.items()
+    ]
     return msgspec.defstruct(
         name, fields, frozen=True, kw_only=True, forbid_unknown_fields=True, namespace={"__post_init__": only_one}
     )
+
+
+def _first_line(module: Any) -> str:
+    """What a module says of itself, without its name: "Gate `http`: an address must answer" gives the latter half."""
+    line = (module.__doc__ or "").strip().partition("\n")[0]
+    return line.partition(": ")[2].rstrip(".") or line
 
 
 def chosen(value: Any) -> tuple[str, Any]:
@@ -63,12 +71,12 @@ class CommentRole(Enum):
 class Production(Strict, frozen=True):
     """The service whose traffic is shared: where it is, and the workload that a promotion changes."""
 
-    namespace: Label
-    service: Label
-    workload: WorkloadName | None = None
-    container: str = ""
-    port: Port | None = None
-    subset: str | None = None
+    namespace: Annotated[Label, says("where production runs")]
+    service: Annotated[Label, says("the Service that production's route leads to")]
+    workload: Annotated[WorkloadName | None, says("what a promotion changes and a clone copies, as KIND/NAME")] = None
+    container: Annotated[str, says("the container whose image counts, where the pods have several")] = ""
+    port: Annotated[Port | None, says("the Service's port that the route names, where it has several")] = None
+    subset: Annotated[str | None, says("the DestinationRule's subset that the route names, where it names one")] = None
 
 
 class Preview(Strict, frozen=True):
@@ -77,13 +85,19 @@ class Preview(Strict, frozen=True):
     `namespace` and `service` may name {app}, {owner}, {repo} and {number}.
     """
 
-    namespace: str = "jx-{owner}-{repo}-pr-{number}"
-    service: str = ""
-    manifests: str = ""
-    clone: bool = False
-    port: Port | None = None
-    replicas: int = 1
-    ready_within: Duration = "5m"
+    namespace: Annotated[
+        str, says("the preview's namespace; with {number} each preview has its own, made and deleted with it")
+    ] = "jx-{owner}-{repo}-pr-{number}"
+    service: Annotated[
+        str, says("its Service; by default production's name, with the number where previews share a namespace")
+    ] = ""
+    manifests: Annotated[
+        str, says("a file or folder of Kubernetes YAML with ${NAME}, ${IMAGE} and the like filled in")
+    ] = ""
+    clone: Annotated[bool, says("copy production's workload and Service, with the new image")] = False
+    port: Annotated[Port | None, says("the preview's port, where it is not production's")] = None
+    replicas: Annotated[int, says("how many pods the preview begins with")] = 1
+    ready_within: Annotated[Duration, says("how long the preview may take to become ready")] = "5m"
 
     def __post_init__(self) -> None:
         if self.manifests and self.clone:
@@ -97,8 +111,8 @@ class Preview(Strict, frozen=True):
 class StepEntry(Strict, frozen=True):
     """A step with a bake of its own."""
 
-    weight: Weight
-    bake: Duration | None = None
+    weight: Annotated[Weight, says("the preview's percentage of the requests")]
+    bake: Annotated[Duration | None, says("how long it must hold; the strategy's own where not given")] = None
 
 
 class Strategy(Strict, frozen=True):
@@ -113,20 +127,35 @@ class Strategy(Strict, frozen=True):
     have had requests before it is promoted, and `on_inconclusive` what happens at the deadline without a verdict.
     """
 
-    steps: Literal["auto"] | tuple[Weight | StepEntry, ...] = (1, 5, 10, 25, 50)
-    harm_budget: HarmBudget = 20.0
-    max_weight: Weight = 50
-    soak: Duration = "0s"
-    on_inconclusive: OnInconclusive = OnInconclusive.REVERT
-    bake: Duration = "1m"
-    poll: Duration = "5s"
-    deadline: Duration = "1h"
-    revert_within: Duration = "2m"
-    budget: Weight | None = None
-    freezes: tuple[Freeze, ...] = ()
-    on_no_data: OnMissing = OnMissing.HOLD
-    on_too_little: OnMissing = OnMissing.HOLD
-    on_unreachable: OnMissing = OnMissing.HOLD
+    steps: Annotated[
+        Literal["auto"] | tuple[Weight | StepEntry, ...],
+        says("rising percentages, each a number or {weight, bake}; `auto` takes them from the compare gate"),
+    ] = (1, 5, 10, 25, 50)
+    harm_budget: Annotated[
+        HarmBudget, says("with `auto`: about how many requests may fail before a fault can be seen")
+    ] = 20.0
+    max_weight: Annotated[Weight, says("with `auto`: the highest percentage")] = 50
+    soak: Annotated[Duration, says("how long the preview must have had requests before it is promoted")] = "0s"
+    on_inconclusive: Annotated[OnInconclusive, says("what happens at the deadline without a verdict")] = (
+        OnInconclusive.REVERT
+    )
+    bake: Annotated[Duration, says("how long each step must hold")] = "1m"
+    poll: Annotated[Duration, says("the time between two looks at the gates")] = "5s"
+    deadline: Annotated[
+        Duration, says("how long the whole may take, after which it ends as `on_inconclusive` says")
+    ] = "1h"
+    revert_within: Annotated[
+        Duration, says("how long a revert that can't be confirmed is tried again; keep a pod's grace period above it")
+    ] = "2m"
+    budget: Annotated[
+        Weight | None, says("what all previews may take together, in percent; without it one rollout at a time")
+    ] = None
+    freezes: Annotated[tuple[Freeze, ...], says("times in which nothing is increased or promoted")] = ()
+    on_no_data: Annotated[OnMissing, says("what follows where a gate has no requests to judge")] = OnMissing.HOLD
+    on_too_little: Annotated[OnMissing, says("what follows where a gate has too few requests for a verdict")] = (
+        OnMissing.HOLD
+    )
+    on_unreachable: Annotated[OnMissing, says("what follows where a gate's source does not answer")] = OnMissing.HOLD
 
     def __post_init__(self) -> None:
         if not self.max_weight:
@@ -156,28 +185,34 @@ class Comments(Strict, frozen=True):
     `deployments` the provider is told of them as well, where it has any.
     """
 
-    role: CommentRole = CommentRole.WRITE
-    users: tuple[str, ...] = ()
-    teams: tuple[str, ...] = ()
-    codeowners: bool = False
-    not_author: bool = False
-    forks: bool = False
-    branches: tuple[str, ...] = ()
-    deployments: bool = True
+    role: Annotated[CommentRole, says("what the author must be allowed in the repository")] = CommentRole.WRITE
+    users: Annotated[tuple[str, ...], says("logins; the author must be one of these or of `teams`, where given")] = ()
+    teams: Annotated[tuple[str, ...], says("teams; the author must be in one of these or of `users`, where given")] = ()
+    codeowners: Annotated[bool, says("the author must own every changed file that has owners")] = False
+    not_author: Annotated[bool, says("the author of the pull request may not command it")] = False
+    forks: Annotated[bool, says("take commands on pull requests from forks as well")] = False
+    branches: Annotated[tuple[str, ...], says("the base branches that count; all of them where none is named")] = ()
+    deployments: Annotated[bool, says("tell the provider of deployments as well, where it has any")] = True
 
 
 class File(Strict, frozen=True):
     """All of `.pipeline-step.yaml`."""
 
-    app: Label
-    production: Production
-    traffic: Traffic
-    preview: Preview = Preview()
-    strategy: Strategy = Strategy()
-    gates: tuple[GateChoice, ...] = ()
-    promote: Promote | None = None
-    comments: Comments = Comments()
-    contexts: tuple[str, ...] = ()
+    app: Annotated[Label, says("the name in comments, statuses, labels and roles")]
+    production: Annotated[Production, says("the service whose requests are shared")]
+    traffic: Annotated[Traffic, says("the router: exactly one of these keys")]
+    preview: Annotated[Preview, says("how a pull request's preview is made, and where it lives")] = Preview()
+    strategy: Annotated[Strategy, says("the steps and the times")] = Strategy()
+    gates: Annotated[
+        tuple[GateChoice, ...], says("what watches the preview: a list, each entry with exactly one of these keys")
+    ] = ()
+    promote: Annotated[
+        Promote | None, says("how the judged image becomes production; without it nothing is promoted by itself")
+    ] = None
+    comments: Annotated[Comments, says("who may command by comment")] = Comments()
+    contexts: Annotated[
+        tuple[str, ...], says("contexts of the kubeconfig, one for each cluster; the current one where none is named")
+    ] = ()
 
     def __post_init__(self) -> None:
         judges = [choice.compare for choice in self.gates if choice.compare is not None]

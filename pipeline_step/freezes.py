@@ -10,12 +10,13 @@ import copy
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.model import Object
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 ANNOTATION = "pipeline-step.dev/freezes"
 MANUAL = "manual"
@@ -24,10 +25,10 @@ MANUAL = "manual"
 class Freeze(Strict, frozen=True):
     """A named time in which nothing is increased; times have an offset or a Z."""
 
-    name: str
-    reason: str
-    start: datetime
-    end: datetime
+    name: Annotated[str, says("what --override names it by")]
+    reason: Annotated[str, says("why, for whoever is refused")]
+    start: Annotated[datetime, says("when it begins, with an offset or a Z")]
+    end: Annotated[datetime, says("when it ends, likewise")]
 
     def __post_init__(self) -> None:
         for key in ("start", "end"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pipeline_step import stats
@@ -27,13 +27,15 @@ SHOWN = (1, 5, 10, 25, 50)  # weights of a ramp that are worth a number, and its
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
     """The traffic before a rollout: requests a second of both sides, and of stable's ever since its pods began the
-    (bad, total) by metric; how old the counters are, and how many processes of stable count.
+    (bad, total) by metric; how old the counters are, how many processes of stable count, and by metric how much they
+    differed in the past, where that is known.
     """
 
     rate: float
     stable: Mapping[str, tuple[float, float]]
     staleness: float = 0.0
     processes: int = 1
+    overdispersion: Mapping[str, float] = field(default_factory=dict)
 
 
 class Proof(NamedTuple):
@@ -67,10 +69,10 @@ def proofs(settings: compare.Settings, found: Pace, weights: tuple[int, ...]) ->
                 requests = stats.requests_to_promote(usual, metric.max_increase, min(weight, 99) / 100.0, needed)
                 if metric.limit is not None:
                     requests = max(requests, needed / stats.divergence(usual, metric.limit))
-            wanted[metric.name] = requests
+            wanted[metric.name] = requests * found.overdispersion.get(metric.name, 1.0)
         hardest = max(wanted, key=lambda name: wanted[name])
         seconds = wanted[hardest] / (found.rate * weight / 100.0)
-        result.append(Proof(weight, seconds, seconds * burst, hardest))
+        result.append(Proof(weight, seconds, seconds if hardest in found.overdispersion else seconds * burst, hardest))
     return result
 
 
@@ -86,7 +88,7 @@ def expected(run: Run) -> Outlook | None:
     settings = judge(run)
     if settings is None:
         return None
-    found = pace(run)
+    found = pace(run, past=True)
     if isinstance(found, str):
         return Outlook(False, f"how long a proof takes can't be told: {found}")
     return outlook(settings, run.policy, found)
@@ -122,8 +124,11 @@ def outlook(settings: compare.Settings, policy: Policy, found: Pace) -> Outlook:
     )
 
 
-def pace(run: Run) -> Pace | str:
-    """The traffic as the first compare gate's own source counts it, or in words why it can't be told."""
+def pace(run: Run, *, past: bool = False) -> Pace | str:
+    """The traffic as the first compare gate's own source counts it, or in words why it can't be told.
+
+    With its `past` where a Prometheus server knows that.
+    """
     settings = judge(run)
     if settings is None:
         return "there is no compare gate"
@@ -131,7 +136,8 @@ def pace(run: Run) -> Pace | str:
     subject = Subject(stable=run.target.stable, preview=run.preview, weight=0, began=now, now=now)
     hurried = {context: cluster.hurried(PATIENCE) for context, cluster in run.clusters.items()}
     try:
-        return _measured(settings, subject, Sources(clusters=hurried, http=run.http), run.clock)
+        found = _measured(settings, subject, Sources(clusters=hurried, http=run.http), run.clock)
+        return replace(found, overdispersion=compare.spread(settings, subject, run.http)) if past else found
     except NotReady as error:
         return str(error)
 
@@ -174,7 +180,7 @@ def _measured(settings: compare.Settings, subject: Subject, sources: Sources, cl
     return Pace(
         rate=added / elapsed,
         stable=_ever(settings, second["stable"], labels["stable"]),
-        staleness=second["stable"].interval,
+        staleness=second["stable"].staleness,
         processes=len(second["stable"].samples),
     )
 

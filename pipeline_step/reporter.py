@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Reporter:
         self._began = self._spoke = clock.time()
         self._events: list[Event] = []
         self._looks: list[Look] = []
+        self._decisions: Counter[str] = Counter()
         self._end: Result | None = None
         self._ended = 0.0
         self._closing = False
@@ -59,6 +61,9 @@ class Reporter:
         ]
         for thread in self._threads:
             thread.start()
+        if command:
+            for doubt in config.telemetry.doubts:
+                lines.say(doubt, level=logging.WARNING)
 
     def tell(self, event: Event) -> None:
         """Say it, and have it sent."""
@@ -89,6 +94,7 @@ class Reporter:
             if len(self._looks) > 1 and _alike(self._looks[-2], self._looks[-1]):
                 self._looks.pop()
             self._looks.append(look)
+            self._decisions[type(look.decision).__name__.lower()] += 1
             self._news.notify_all()
 
     def close(self, error: StepError | None = None) -> None:
@@ -143,6 +149,7 @@ class Reporter:
                     events=tuple(self._events),
                     fresh=tuple(self._events[sent:]),
                     looks=tuple(self._looks),
+                    decisions=dict(self._decisions),
                     end=self._end,
                     ended=self._ended,
                     clusters=self._clusters,

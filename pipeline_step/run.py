@@ -32,7 +32,8 @@ class Clock(Protocol):
 class Event:
     """A transition of a rollout: what happened, the weight since, why, and what the gates said.
 
-    `on` is the route as it is since, by context, where that is known; `at` is when it was told, in seconds since 1970.
+    `image` is the preview's, by digest where it is known. `on` is the route as it is since, by context, where that is
+    known; `at` is when it was told, in seconds since 1970.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Event:
     measurements: Sequence[Measurement] = ()
     sha: str = ""
     url: str = ""
+    image: str = ""
     on: Mapping[str, Seen] = field(default_factory=dict)
     at: float = 0.0
 

@@ -28,6 +28,11 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port, 1 to 655
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100, description="a percentage, 0 to 100")]
 
 
+def says(description: str) -> msgspec.Meta:
+    """What a key means, for the JSON schema and the reference: `Annotated[str, says("...")]`."""
+    return msgspec.Meta(description=description)
+
+
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping of the configuration: frozen, and an unknown key is an error."""
 

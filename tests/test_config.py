@@ -178,6 +178,16 @@ def test_the_schema_knows_every_key() -> None:
     assert "istio" in definitions["Traffic"]["properties"]
 
 
+def test_every_key_says_what_it_means() -> None:
+    silent = [
+        f"{name}.{key}"
+        for name, definition in schema()["$defs"].items()
+        for key, value in definition.get("properties", {}).items()
+        if not value.get("description")
+    ]
+    assert silent == [], 'write `key: Annotated[TYPE, says("...")]` (settings.says): editors and the reference show it'
+
+
 @pytest.mark.parametrize(
     ("text", "length"), [("30s", 30), ("5m", 300), ("1h30m", 5400), ("0.5s", 0.5), ("1h1m1s", 3661)]
 )

@@ -42,6 +42,12 @@ def test_pods_that_are_still_to_be_compared_may_take_three_times_as_long() -> No
     assert proof.longest == 3 * proof.seconds
 
 
+def test_what_the_past_tells_of_the_pods_takes_the_place_of_the_assumption() -> None:
+    (alone,) = proofs(gate(), QUIET, (50,))
+    (proof,) = proofs(gate(), dataclasses.replace(QUIET, processes=2, overdispersion={"errors": 1.2}), (50,))
+    assert proof.seconds == proof.longest == pytest.approx(1.2 * alone.seconds)
+
+
 def test_the_hardest_metric_counts() -> None:
     seen = {"errors": (0.0, 100_000.0), "latency": (20_000.0, 100_000.0)}
     (proof,) = proofs(gate(latency={}), Pace(rate=100.0, stable=seen), (50,))

@@ -24,9 +24,10 @@ from click.testing import CliRunner, Result
 from pipeline_step import cli
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates import compare
+from pipeline_step.gates.history import History
 from pipeline_step.model import OnMissing, Outcome, Policy, Ramp, Seconds, Step
 from pipeline_step.simulate.backtest import backtest, words
-from pipeline_step.simulate.history import History, server_of
+from pipeline_step.simulate.history import server_of
 from pipeline_step.simulate.play import Played, Strategy, play
 from pipeline_step.simulate.sampling import binomial, poisson
 from pipeline_step.simulate.summary import Summary, share, simulate

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.judge table|errors|speed`: measures the judge; the first two write pages of the docs."""
+"""`python -m benchmarks.judge MODE`: measures the judge; all modes but `speed` write a page of the docs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.judge import error_page, page, table
+from benchmarks.judge import error_page, page, past, table
 from benchmarks.judge.runs import Summary, simulate
 from benchmarks.judge.speed import milliseconds
 
@@ -16,8 +16,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.judge", description=__doc__)
-    parser.add_argument("mode", choices=["table", "errors", "speed"])
-    parser.add_argument("--runs", type=int, help="rollouts a cell: 2000 in the table, 20000 for the error rates")
+    parser.add_argument("mode", choices=["table", "errors", "past", "speed"])
+    parser.add_argument("--runs", type=int, help="rollouts a cell: 2000 in the tables, 20000 for the error rates")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="the page to write")
     options = parser.parse_args()
@@ -28,6 +28,10 @@ def main() -> None:
     elif options.mode == "errors":
         out, runs = options.out or DOCS / "judge-error-rates.md", options.runs or 20_000
         out.write_text(error_page.page(error_page.measure(runs, options.jobs, progress), runs))
+        print(out)
+    elif options.mode == "past":
+        out = options.out or DOCS / "judge-past.md"
+        out.write_text(past.page(options.runs or 2000, progress))
         print(out)
     else:
         fold, judge = milliseconds()

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_step.errors import ConfigError, HttpError
 from pipeline_step.model import Measurement, Outcome
-from pipeline_step.settings import Duration, Strict, Weight, seconds
+from pipeline_step.settings import Duration, Strict, Weight, says, seconds
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Conversation, Sources, Subject
@@ -31,15 +31,21 @@ class Settings(Strict, frozen=True, kw_only=True):
     is promoted, and from the weight `hold_at` on nothing is raised. Nobody within `within` is a failure.
     """
 
-    comment: str = "/ship-it"
-    label: str = ""
-    review: bool = False
-    role: Literal["triage", "write", "maintain", "admin"] = "write"
-    users: tuple[str, ...] = ()
-    teams: tuple[str, ...] = ()
-    not_author: bool = True
-    hold_at: Weight | None = None
-    within: Duration | None = None
+    comment: Annotated[str, says("the line that approves, as a regular expression that it matches as a whole")] = (
+        "/ship-it"
+    )
+    label: Annotated[str, says("the label that approves")] = ""
+    review: Annotated[bool, says("an approving review of the pull request counts as well")] = False
+    role: Annotated[
+        Literal["triage", "write", "maintain", "admin"], says("what whoever comments or reviews must be allowed")
+    ] = "write"
+    users: Annotated[tuple[str, ...], says("logins, of which the author of the comment must be one, where given")] = ()
+    teams: Annotated[tuple[str, ...], says("teams (ORG/TEAM), likewise")] = ()
+    not_author: Annotated[bool, says("nobody approves a pull request of their own")] = True
+    hold_at: Annotated[Weight | None, says("the percentage from which nothing is raised until somebody approves")] = (
+        None
+    )
+    within: Annotated[Duration | None, says("how long to wait for somebody before that is a failure")] = None
 
     def __post_init__(self) -> None:
         if not (self.comment or self.label or self.review):

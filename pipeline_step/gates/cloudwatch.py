@@ -9,7 +9,7 @@ import configparser
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -18,7 +18,7 @@ from pipeline_step.errors import ConfigError, HttpError
 from pipeline_step.gates.aws_signature import Credentials, signed
 from pipeline_step.gates.query import Query, check_url, secret
 from pipeline_step.gates.query import measure as measure_query
-from pipeline_step.settings import Duration
+from pipeline_step.settings import Duration, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -38,14 +38,14 @@ class Settings(Query, frozen=True, kw_only=True):
     `role_arn` with `web_identity_token_file`, as EKS gives them to a service account.
     """
 
-    region: str
-    credentials_file: str = ""
-    profile: str = "default"
-    role_arn: str = ""
-    web_identity_token_file: str = ""
-    url: str = ""
-    sts_url: str = ""
-    window: Duration = "5m"
+    region: Annotated[str, says("the account's region, such as eu-west-1")]
+    credentials_file: Annotated[str, says("a file of credentials as the AWS CLI writes it")] = ""
+    profile: Annotated[str, says("the profile in that file")] = "default"
+    role_arn: Annotated[str, says("the role to take, with `web_identity_token_file`")] = ""
+    web_identity_token_file: Annotated[str, says("the service account's token, as EKS mounts it")] = ""
+    url: Annotated[str, says("the endpoint, where it is not the region's")] = ""
+    sts_url: Annotated[str, says("the endpoint that gives the role, likewise")] = ""
+    window: Annotated[Duration, says("the time that the query looks back at")] = "5m"
 
     def __post_init__(self) -> None:
         super().__post_init__()

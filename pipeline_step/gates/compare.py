@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from pipeline_step.gates import exposition, promql, scraping
+from pipeline_step.gates import exposition, past, promql, scraping
 from pipeline_step.gates.increments import Advance, fingerprint, remembered
 from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import side
@@ -21,13 +21,14 @@ from pipeline_step.gates.scraping import Scraped, Scraping
 from pipeline_step.gates.shares import Percentage, Points, share
 from pipeline_step.gates.windows import common_edges, count, windows
 from pipeline_step.judge import Evidence, Metric, Policy, update
-from pipeline_step.model import Counts, Judged, Measurement, Outcome, Seconds
+from pipeline_step.model import Backend, Counts, Judged, Measurement, Outcome, Seconds
 from pipeline_step.sentence import sentence
-from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.settings import Duration, Strict, says, seconds
 from pipeline_step.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
+    from pipeline_step.http import Http
 
 SMOOTHING = 0.5  # of the requests a second: how much the latest window counts
 OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
@@ -36,32 +37,46 @@ OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcom
 class Errors(Strict, frozen=True):
     """How much more often the preview may fail before it counts as worse, and the share that must succeed at all."""
 
-    max_increase: Points = "0.5pp"
-    slo: Percentage | None = None
+    max_increase: Annotated[Points, says("how many more of the preview's requests may fail, in percentage points")] = (
+        "0.5pp"
+    )
+    slo: Annotated[
+        Percentage | None, says("the share that must succeed at all; without it only the comparison counts")
+    ] = None
 
 
 class Slowness(Strict, frozen=True):
     """Requests slower than a bucket edge: how many more the preview may have, and the share that must be faster."""
 
-    slower_than: Latency = "500ms"
-    max_increase: Points = "1pp"
-    slo: Percentage | None = None
+    slower_than: Annotated[Latency, says("the limit: an edge of the histogram's buckets")] = "500ms"
+    max_increase: Annotated[
+        Points, says("how many more of the preview's requests may be slower, in percentage points")
+    ] = "1pp"
+    slo: Annotated[Percentage | None, says("the share that must be faster at all")] = None
 
 
 class Settings(Strict, frozen=True):
     """How sure to be, what to compare, and where the counters are: `scrape` (the default) or `prometheus`.
 
     `false_revert` and `false_promote` are the chances of either mistake over the whole rollout, all metrics together.
-    What both sides count during `warmup` is left out.
+    What both sides count during `warmup` is left out. `past` is how much of stable's past a Prometheus server is
+    asked for before the first look, to know what is usual.
     """
 
-    false_revert: float = 0.01
-    false_promote: float = 0.05
-    errors: Errors = Errors()
-    latency: Slowness | None = None
-    warmup: Duration | None = None
-    scrape: Scraping | None = None
-    prometheus: Server | None = None
+    false_revert: Annotated[
+        float, says("the chance of reverting a preview that is as good as stable, over the whole rollout")
+    ] = 0.01
+    false_promote: Annotated[float, says("the chance of promoting one that is worse than allowed, likewise")] = 0.05
+    errors: Annotated[Errors, says("what is allowed of failing requests")] = Errors()
+    latency: Annotated[Slowness | None, says("what is allowed of slow requests; without it they are not compared")] = (
+        None
+    )
+    warmup: Annotated[Duration | None, says("the time at the beginning of which nothing is counted")] = None
+    past: Annotated[
+        Duration, says("how much of stable's past a Prometheus server is asked for, to know what is usual")
+    ] = "30m"
+    scrape: Annotated[Scraping | None, says("read the counters at pods or proxies")] = None
+    prometheus: Annotated[Server | None, says("read the counters from a Prometheus server")] = None
 
     def __post_init__(self) -> None:
         for key, chance in (("false_revert", self.false_revert), ("false_promote", self.false_promote)):
@@ -97,6 +112,11 @@ def metrics(settings: Settings, edges: tuple[float, ...]) -> tuple[Metric, ...]:
     return (errors, slow) if edges else (errors,)
 
 
+def slow_from(settings: Settings) -> float | None:
+    """From how many seconds on a request is slow; None where durations are not compared."""
+    return latency(settings.latency.slower_than) if settings.latency else None
+
+
 def resolved(settings: Settings, subject: Subject) -> dict[str, dict[str, str]]:
     """The queries or the series of each side with all names filled in, to be shown."""
     asked = (settings.prometheus or settings.scrape or Scraping()).metrics
@@ -126,7 +146,7 @@ def measure(
     }
     policy = rules(settings, edges)
     rate = _rate(counters, counted, subject.now)
-    evidence = recall(counters)
+    evidence = _taught(settings, policy, recall(counters), subject.stable, sources.http, began)
     warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
     if subject.now >= warm:
         window = windows(counted["preview"], counted["stable"], policy.metrics)
@@ -152,8 +172,25 @@ def measure(
         preview=_counts(result.metrics[0].preview),
         stable=_counts(result.metrics[0].stable),
         counters=state,
-        judged=known(result, rate, scraped["stable"].interval),
+        judged=known(result, rate, scraped["stable"].staleness),
     )
+
+
+def _taught(
+    settings: Settings, policy: Policy, evidence: Evidence, stable: Backend, http: Http, end: float
+) -> Evidence:
+    """The evidence with stable's past before `end`, for the metrics that have none yet."""
+    if settings.prometheus is None:
+        return evidence
+    return past.learn(policy, evidence, settings.prometheus, stable, http, end=end, since=seconds(settings.past))
+
+
+def spread(settings: Settings, subject: Subject, http: Http) -> Mapping[str, float]:
+    """By metric what stable's pods differed in the past, and so what evidence is divided by; empty if unknown."""
+    limit = slow_from(settings)
+    policy = rules(settings, () if limit is None else (limit,))
+    found = _taught(settings, policy, Evidence(), subject.stable, http, subject.now)
+    return {name: metric.phi for name, metric in found.metrics.items()}
 
 
 def rules(settings: Settings, edges: tuple[float, ...]) -> Policy:

@@ -6,14 +6,14 @@ https://docs.datadoghq.com/api/latest/metrics/#query-timeseries-points
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from pipeline_step.errors import HttpError
 from pipeline_step.gates.query import Query, check_url, last, secret
 from pipeline_step.gates.query import measure as measure_query
-from pipeline_step.settings import Duration
+from pipeline_step.settings import Duration, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -26,10 +26,10 @@ class Settings(Query, frozen=True, kw_only=True):
     Datadog needs some minutes of points to answer, so the window is longer than elsewhere.
     """
 
-    api_key_file: str
-    app_key_file: str
-    url: str = "https://api.datadoghq.com"
-    window: Duration = "5m"
+    api_key_file: Annotated[str, says("a file with an API key")]
+    app_key_file: Annotated[str, says("a file with an application key")]
+    url: Annotated[str, says("the API of the account's site")] = "https://api.datadoghq.com"
+    window: Annotated[Duration, says("the time that the query looks back at")] = "5m"
 
     def __post_init__(self) -> None:
         super().__post_init__()

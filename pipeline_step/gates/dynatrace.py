@@ -6,12 +6,13 @@ https://docs.dynatrace.com/docs/dynatrace-api/environment-api/metric-v2/get-data
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from pipeline_step.gates.query import Query, check_url, last, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -24,8 +25,8 @@ class Settings(Query, frozen=True, kw_only=True):
     The query is a metric selector; the whole window becomes one value.
     """
 
-    url: str
-    token_file: str
+    url: Annotated[str, says("the environment, such as https://ID.live.dynatrace.com")]
+    token_file: Annotated[str, says("a file with a token that may read metrics")]
 
     def __post_init__(self) -> None:
         super().__post_init__()

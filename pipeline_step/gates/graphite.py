@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from pipeline_step.gates.query import Query, check_url, last, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Settings(Query, frozen=True, kw_only=True):
     """The server's address, and where it wants a password the file with USER:PASSWORD."""
 
-    url: str
-    password_file: str = ""
+    url: Annotated[str, says("the server")]
+    password_file: Annotated[str, says("a file with USER:PASSWORD, where the server wants one")] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

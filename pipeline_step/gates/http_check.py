@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import SIDES, check, fill, sides
 from pipeline_step.http import ANY_STATUS
 from pipeline_step.model import Measurement, Outcome
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -29,12 +29,12 @@ class Settings(Strict, frozen=True):
     `contains` is a text that must be in the body.
     """
 
-    url: str
-    status: int = 200
-    within: Latency = "2s"
-    attempts: int = 3
-    contains: str = ""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    url: Annotated[str, says("what is asked; it may name ${preview_service}, ${preview_namespace} and stable's")]
+    status: Annotated[int, says("the status that is expected")] = 200
+    within: Annotated[Latency, says("how long an answer may take")] = "2s"
+    attempts: Annotated[int, says("how many tries until one succeeds")] = 3
+    contains: Annotated[str, says("a text that must be in the body")] = ""
+    headers: Annotated[dict[str, str], says("headers to send")] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):

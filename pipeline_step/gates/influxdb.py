@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline_step.errors import HttpError
 from pipeline_step.gates.query import Query, check_url, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -24,9 +25,9 @@ class Settings(Query, frozen=True, kw_only=True):
     The query is Flux, such as `from(bucket: "shop") |> range(start: -${window}) |> ...`; its column `_value` counts.
     """
 
-    url: str
-    org: str
-    token_file: str
+    url: Annotated[str, says("the server")]
+    org: Annotated[str, says("the organisation")]
+    token_file: Annotated[str, says("a file with an API token")]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline_step.errors import ClusterError, ConfigError, Conflict
 from pipeline_step.gates.load import Load, container
 from pipeline_step.gates.placeholders import sides
 from pipeline_step.health import pod_trouble
 from pipeline_step.model import Measurement, Object, Outcome, Ref
-from pipeline_step.settings import Duration, Label, Strict, seconds
+from pipeline_step.settings import Duration, Label, Strict, says, seconds
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -35,16 +35,16 @@ class Settings(Strict, frozen=True, kw_only=True):
     others are named, and fails when it takes longer than `timeout`.
     """
 
-    manifest: str = ""
-    image: str = ""
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
-    load: Load | None = None
-    namespace: Label | None = None
-    context: str = ""
-    service_account: str = ""
-    each: Literal["step", "rollout"] = "step"
-    timeout: Duration = "5m"
+    manifest: Annotated[str, says("a file with a Job")] = ""
+    image: Annotated[str, says("an image to run instead")] = ""
+    command: Annotated[tuple[str, ...], says("its command")] = ()
+    args: Annotated[tuple[str, ...], says("its arguments")] = ()
+    load: Annotated[Load | None, says("requests to send instead")] = None
+    namespace: Annotated[Label | None, says("where it runs; the preview's namespace where not given")] = None
+    context: Annotated[str, says("the cluster it runs in; the first where not given")] = ""
+    service_account: Annotated[str, says("the account it runs with")] = ""
+    each: Annotated[Literal["step", "rollout"], says("run in every step, or once in the rollout")] = "step"
+    timeout: Annotated[Duration, says("how long it may take before that is a failure")] = "5m"
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.manifest, self.image, self.load))) != 1:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from pipeline_step.gates.placeholders import SIDES, fill
 from pipeline_step.gates.query import check_url
-from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.settings import Duration, Strict, says, seconds
 
 IMAGES = {
     "fortio": "fortio/fortio:1.66.5",
@@ -34,13 +34,13 @@ class Load(Strict, frozen=True, kw_only=True):
     and `image` what it runs from where that is not its usual one.
     """
 
-    url: str
-    rate: float = 10
-    duration: Duration = "1m"
-    connections: int = 4
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
-    tool: Literal["fortio", "hey", "k6"] = "fortio"
-    image: str = ""
+    url: Annotated[str, says("where to: production's own address, so that the requests are split as everybody's are")]
+    rate: Annotated[float, says("requests a second")] = 10
+    duration: Annotated[Duration, says("how long")] = "1m"
+    connections: Annotated[int, says("how many connections at a time")] = 4
+    headers: Annotated[dict[str, str], says("headers to send")] = msgspec.field(default_factory=dict)
+    tool: Annotated[Literal["fortio", "hey", "k6"], says("the program that sends them")] = "fortio"
+    image: Annotated[str, says("its image, where it is not the usual one")] = ""
 
     def __post_init__(self) -> None:
         check_url(self.url)

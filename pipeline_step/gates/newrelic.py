@@ -6,13 +6,14 @@ https://docs.newrelic.com/docs/apis/nerdgraph/examples/nerdgraph-nrql-tutorial/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from pipeline_step.errors import HttpError
 from pipeline_step.gates.query import Query, check_url, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -32,10 +33,10 @@ class Settings(Query, frozen=True, kw_only=True):
     WHERE service = '${preview_service}' SINCE ${window} ago`, where `window` is written as `1 minute`.
     """
 
-    account: int
-    api_key_file: str
-    url: str = "https://api.newrelic.com/graphql"
-    window: str = "1 minute"
+    account: Annotated[int, says("the account's number")]
+    api_key_file: Annotated[str, says("a file with a user key")]
+    url: Annotated[str, says("the API; accounts in the EU have another")] = "https://api.newrelic.com/graphql"
+    window: Annotated[str, says("the time to look back at, as NRQL writes it")] = "1 minute"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from pipeline_step.gates.exposition import Metrics
 from pipeline_step.gates.placeholders import SIDE, check_pattern
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 OWN_SERVICE = {"namespace": "${namespace}", "service": "${service}"}
 
@@ -76,13 +78,16 @@ class Series(Strict, frozen=True):
     `${namespace}` are those of each side.
     """
 
-    preset: str = "app"
-    requests: str = ""
-    status_label: str = ""
-    errors: str = ""
-    histogram: str = ""
-    unit: str = ""
-    where: dict[str, str] = msgspec.field(default_factory=dict)
+    preset: Annotated[str, says("whose names of metrics these are")] = "app"
+    requests: Annotated[str, says("the counter of requests, where the preset's differs")] = ""
+    status_label: Annotated[str, says("the label with the status, where it is not one of the usual")] = ""
+    errors: Annotated[str, says("a regular expression of the statuses that are bad")] = ""
+    histogram: Annotated[str, says("the histogram of durations")] = ""
+    unit: Annotated[str, says("the histogram's unit, `s` or `ms`, where its name does not tell")] = ""
+    where: Annotated[
+        dict[str, str],
+        says("more labels to match, each by a regular expression; one that begins with ! must not match"),
+    ] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:

@@ -6,12 +6,13 @@ https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline_step.gates.placeholders import fill, sides
 from pipeline_step.gates.promql import instant
 from pipeline_step.gates.query import Query, check_url, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -24,8 +25,8 @@ class Settings(Query, frozen=True, kw_only=True):
     The query's range selectors use `${window}`, such as `rate(http_requests_total[${window}])`.
     """
 
-    url: str
-    token_file: str = ""
+    url: Annotated[str, says("the server")]
+    token_file: Annotated[str, says("a file with a bearer token, where the server wants one")] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from pipeline_step.gates.placeholders import fill, side, sides
 from pipeline_step.gates.presets import OWN_SERVICE, Series
 from pipeline_step.gates.query import check_url, secret
 from pipeline_step.gates.scraping import Scraped
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -129,8 +130,8 @@ class Server(Series, frozen=True, kw_only=True):
     The labels `namespace` and `service` of the scrape tell the sides apart where neither preset nor `where` does.
     """
 
-    url: str
-    token_file: str = ""
+    url: Annotated[str, says("the server")]
+    token_file: Annotated[str, says("a file with a bearer token, where the server wants one")] = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,6 +171,16 @@ def between_samples(metrics: Metrics, labels: Mapping[str, str]) -> str:
     return f"(time() - min(min_over_time(timestamp({series})[5m:5s]))) / max(count_over_time({series}[5m]))"
 
 
+def staleness(metrics: Metrics, labels: Mapping[str, str]) -> str:
+    """The query for the seconds that one side's counters may lag behind: between two samples, or the newest's age.
+
+    The newest is older than that where samples arrive late, as from recording rules or a remote write.
+    """
+    between = between_samples(metrics, labels)
+    age = f"(time() - max(timestamp({metrics.requests}{{{_matchers(metrics, labels)}}})))"
+    return f"({between} > {age}) or {age}"
+
+
 def read(
     settings: Server, subject: Subject, sources: Sources, *, durations: bool, at: float | None = None
 ) -> dict[str, Scraped]:
@@ -180,7 +191,7 @@ def read(
     url = fill(settings.url, sides(subject))
     token = secret(settings.token_file, "token_file") if settings.token_file else ""
     samples: dict[str, dict[str, list[Sample]]] = {"preview": {}, "stable": {}}
-    interval = 0.0
+    late = 0.0
     try:
         # Stable first: its answer is hardly ever empty, and gives the time that holds for all.
         for key, backend in (("stable", subject.stable), ("preview", subject.preview)):
@@ -190,15 +201,13 @@ def read(
                     process = "/".join(filter(None, (labels.get(label, "") for label in PROCESS)))
                     if math.isfinite(value):
                         samples[key].setdefault(process, []).append(Sample(name, labels, value))
-        for _, _, value in instant(
-            sources.http, url, between_samples(settings.metrics, side(subject.stable)), token, at
-        ):
-            interval = value
+        for _, _, value in instant(sources.http, url, staleness(settings.metrics, side(subject.stable)), token, at):
+            late = value
     except HttpError as error:
         return {key: Scraped({}, 1, (str(error),)) for key in samples}
     # A proxy that counts for one side is there for the other too, at nothing until its first request.
     processes = samples["preview"].keys() | samples["stable"].keys()
     return {
-        key: Scraped({process: found.get(process, []) for process in processes}, len(found), (), interval=interval)
+        key: Scraped({process: found.get(process, []) for process in processes}, len(found), (), staleness=late)
         for key, found in samples.items()
     }

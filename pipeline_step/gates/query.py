@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pipeline_step.errors import ConfigError, HttpError
 from pipeline_step.gates.placeholders import SIDES, WINDOW, check, fill, sides
 from pipeline_step.model import Counts, Measurement, Outcome
 from pipeline_step.redaction import Redaction
-from pipeline_step.settings import Duration, Strict, seconds
+from pipeline_step.settings import Duration, Strict, says, seconds
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Subject
@@ -24,12 +24,12 @@ class Query(Strict, frozen=True, kw_only=True):
     and `${window}`. With `requests_query` the value counts only from `min_requests` on.
     """
 
-    query: str
-    min: float | None = None
-    max: float | None = None
-    window: Duration = "1m"
-    requests_query: str = ""
-    min_requests: float = 20
+    query: Annotated[str, says("gives one number; may name ${preview_service}, ${window} and the like")]
+    min: Annotated[float | None, says("the lowest value that passes")] = None
+    max: Annotated[float | None, says("the highest value that passes")] = None
+    window: Annotated[Duration, says("the time that the query looks back at")] = "1m"
+    requests_query: Annotated[str, says("gives the number of requests behind that value")] = ""
+    min_requests: Annotated[float, says("how many of them it takes for the value to count")] = 20
 
     def __post_init__(self) -> None:
         if self.min is None and self.max is None:

@@ -6,7 +6,7 @@ Counters are subtracted here, from the first measurement of the step on.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates import exposition
@@ -15,7 +15,7 @@ from pipeline_step.gates.latency import Latency, latency
 from pipeline_step.gates.placeholders import side
 from pipeline_step.gates.scraping import Scraped, Scraping, read
 from pipeline_step.model import Counts, Measurement, Outcome
-from pipeline_step.settings import Percent
+from pipeline_step.settings import Percent, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -29,10 +29,12 @@ class Settings(Scraping, frozen=True):
     Durations are judged only with `slower_than`, which must be an edge of the histogram's buckets.
     """
 
-    min_success: Percent = 99
-    slower_than: Latency = ""
-    max_slow: Percent = 1
-    min_requests: int = 20
+    min_success: Annotated[Percent, says("the percentage of the preview's requests that must succeed")] = 99
+    slower_than: Annotated[Latency, says("an edge of the histogram's buckets; without it durations are not judged")] = (
+        ""
+    )
+    max_slow: Annotated[Percent, says("the percentage of the preview's requests that may be slower")] = 1
+    min_requests: Annotated[int, says("how many requests a verdict takes")] = 20
 
     def __post_init__(self) -> None:
         super().__post_init__()

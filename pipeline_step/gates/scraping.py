@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pipeline_step.errors import HttpError
 from pipeline_step.gates import exposition, pods
@@ -13,7 +13,7 @@ from pipeline_step.gates.exposition import Sample
 from pipeline_step.gates.placeholders import SIDES, check, fill, sides
 from pipeline_step.gates.presets import Series
 from pipeline_step.model import Backend
-from pipeline_step.settings import LABEL_PATTERN, Port
+from pipeline_step.settings import LABEL_PATTERN, Port, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 class Scraped:
     """The samples of one side by pod, how many ready pods there are, what could not be read.
 
-    `offered` names the counters of pods that have none of the wanted ones; `interval` is the seconds between two
-    samples, and so how old these may be.
+    `offered` names the counters of pods that have none of the wanted ones; `staleness` is how many seconds old these
+    samples may be.
     """
 
     samples: Mapping[str, list[Sample]]
     pods: int
     failures: tuple[str, ...]
     offered: tuple[str, ...] = ()
-    interval: float = 0.0
+    staleness: float = 0.0
 
 
 class Scraping(Series, frozen=True):
@@ -41,10 +41,12 @@ class Scraping(Series, frozen=True):
     gateway's; `url` one address that does. `port` is that of the metrics where it is not the Service's own.
     """
 
-    url: str = ""
-    proxy: str = ""
-    port: Port | None = None
-    path: str = "/metrics"
+    url: Annotated[str, says("one address that counts the requests of both sides")] = ""
+    proxy: Annotated[
+        str, says("NAMESPACE/SERVICE of pods that count the requests of both sides, such as an ingress gateway")
+    ] = ""
+    port: Annotated[Port | None, says("the port of the metrics, where it is not the Service's")] = None
+    path: Annotated[str, says("the path of the metrics")] = "/metrics"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ https://cloud.google.com/monitoring/api/ref_v3/rest/v1/projects.location.prometh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -14,6 +14,7 @@ from pipeline_step.errors import HttpError
 from pipeline_step.gates.promql import instant
 from pipeline_step.gates.query import Query, check_url, secret
 from pipeline_step.gates.query import measure as measure_query
+from pipeline_step.settings import says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -29,10 +30,10 @@ class Settings(Query, frozen=True, kw_only=True):
     That server is there on every node of GKE, and gives the token of the pod's own service account.
     """
 
-    project: str
-    token_file: str = ""
-    url: str = "https://monitoring.googleapis.com"
-    metadata_url: str = "http://metadata.google.internal"
+    project: Annotated[str, says("the Google Cloud project")]
+    token_file: Annotated[str, says("a file with an access token; without one the metadata server gives it")] = ""
+    url: Annotated[str, says("the API")] = "https://monitoring.googleapis.com"
+    metadata_url: Annotated[str, says("the metadata server")] = "http://metadata.google.internal"
 
     def __post_init__(self) -> None:
         super().__post_init__()

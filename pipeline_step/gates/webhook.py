@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -20,7 +20,7 @@ from pipeline_step.gates.placeholders import fill, side, sides
 from pipeline_step.gates.query import check_url, secret
 from pipeline_step.model import Counts, Measurement, Outcome
 from pipeline_step.redaction import Redaction
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
@@ -43,10 +43,10 @@ class Settings(Strict, frozen=True, kw_only=True):
     `X-Pipeline-Step-Signature: sha256=HEX`.
     """
 
-    url: str
-    metadata: dict[str, str] = msgspec.field(default_factory=dict)
-    token_file: str = ""
-    secret_file: str = ""
+    url: Annotated[str, says("where to post")]
+    metadata: Annotated[dict[str, str], says("sent along")] = msgspec.field(default_factory=dict)
+    token_file: Annotated[str, says("a file with a bearer token")] = ""
+    secret_file: Annotated[str, says("a file with a secret, by which the body is signed")] = ""
 
     def __post_init__(self) -> None:
         check_url(self.url)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pipeline_step.errors import ClusterError, Conflict
 from pipeline_step.health import pod_trouble, rolled_out
 from pipeline_step.model import Object, Workload
 from pipeline_step.preview import container_of, set_image
-from pipeline_step.settings import Duration, Strict
+from pipeline_step.settings import Duration, Strict, says
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Settings(Strict, frozen=True):
     """How long production may take to run the new image before the old one comes back."""
 
-    ready_within: Duration = "10m"
+    ready_within: Annotated[
+        Duration, says("how long production may take to run the new image before the old one comes back")
+    ] = "10m"
 
 
 @dataclass(frozen=True, slots=True)

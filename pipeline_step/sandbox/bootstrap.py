@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline_step.sandbox import endpoints
+from pipeline_step.sandbox.mesh import Endpoint, cluster
+
 Obj = dict[str, Any]
 ROUTE_CONFIG = "gateway"
 _TYPE = "type.googleapis.com/envoy.extensions.filters."
@@ -16,12 +19,14 @@ def source(path: Path) -> Obj:
     return {"path_config_source": {"path": str(path)}, "resource_api_version": "V3"}
 
 
-def bootstrap(directory: Path, gateway_port: int) -> Obj:
-    """The whole bootstrap; files are `cds.json`, `lds.json` and `rds.json` in the directory.
+def bootstrap(directory: Path, gateway_port: int, endpoints_port: int) -> Obj:
+    """The whole bootstrap; files are `cds.json`, `lds.json` and `rds.json` in the directory, endpoints come by HTTP.
 
     The statistics' tags are those that give `envoy_cluster_upstream_rq` the labels `cluster_name` and
     `response_code` with istiod's cluster names.
     """
+    told_by = cluster(endpoints.CLUSTER, [Endpoint(endpoints.HOST, endpoints_port)])
+    del told_by["@type"]
     return {
         "node": {"id": "sandbox-gateway", "cluster": "istio-ingressgateway"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
@@ -37,7 +42,10 @@ def bootstrap(directory: Path, gateway_port: int) -> Obj:
             "cds_config": source(directory / "cds.json"),
             "lds_config": source(directory / "lds.json"),
         },
-        "static_resources": {"listeners": [_gateway(directory, gateway_port)]},
+        "static_resources": {
+            "listeners": [_gateway(directory, gateway_port)],
+            "clusters": [told_by],
+        },
     }
 
 

@@ -15,6 +15,7 @@ import aiohttp
 
 from pipeline_step.errors import ConfigError, StepError
 from pipeline_step.sandbox.bootstrap import ROUTE_CONFIG, bootstrap
+from pipeline_step.sandbox.endpoints import Endpoints, followed_apart
 from pipeline_step.sandbox.mesh import Resources
 
 Obj = dict[str, Any]
@@ -44,6 +45,8 @@ class Envoy:
         self._gateway_port = gateway_port
         self._process: asyncio.subprocess.Process | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._endpoints = Endpoints()
+        self._assignments: dict[str, Obj] = {}
         self._written: dict[str, Obj] = {}
         self._versions: dict[str, int] = {}
         self._refused: dict[str, str] = {}
@@ -54,13 +57,14 @@ class Envoy:
         """Start the process and wait until it is live and its gateway listens."""
         program = binary()
         self._session = aiohttp.ClientSession()
+        endpoints_port = await self._endpoints.start()
         self._directory.mkdir(parents=True, exist_ok=True)
         self._write("cds", [])
         self._write("lds", [])
         self._write("rds", [_route_configuration([])])
         config, admin = self._directory / "bootstrap.json", self._directory / "admin.txt"
         admin.unlink(missing_ok=True)
-        config.write_text(json.dumps(bootstrap(self._directory, self._gateway_port)))
+        config.write_text(json.dumps(bootstrap(self._directory, self._gateway_port, endpoints_port)))
         with (self._directory / "envoy.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -80,14 +84,20 @@ class Envoy:
 
     async def apply(self, wanted: Resources) -> None:
         """Make Envoy follow these resources. Clusters come before the routes to them, and go after."""
-        before = {c["name"]: c for c in self._written.get("cds", {}).get("resources", [])}
-        if self._write("cds", list({**before, **wanted.clusters}.values())):
+        apart = {name: c["load_assignment"] for name, c in wanted.clusters.items() if c["type"] == "STATIC"}
+        clusters = {name: followed_apart(c) if name in apart else c for name, c in wanted.clusters.items()}
+        before = {c["name"]: c for c in self._written["cds"]["resources"]}
+        gone = self._assignments.keys() - apart.keys()
+        changed = await self._endpoints.publish({**{name: self._assignments[name] for name in gone}, **apart})
+        self._assignments = apart
+        if self._write("cds", list({**before, **clusters}.values())):
             await self._accepted("cds", "cluster_manager.cds")
+        await self._taken(changed)
         if self._write("rds", [_route_configuration(wanted.virtual_hosts)]):
             await self._accepted("rds", f"http.gateway.rds.{ROUTE_CONFIG}")
         if self._write("lds", list(wanted.listeners.values())):
             await self._accepted("lds", "listener_manager.lds")
-        self._write("cds", list(wanted.clusters.values()))
+        self._write("cds", list(clusters.values()))
 
     async def stop(self) -> None:
         """End the process."""
@@ -101,6 +111,7 @@ class Envoy:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
+        await self._endpoints.stop()
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
@@ -133,6 +144,14 @@ class Envoy:
                     await asyncio.sleep(POLL)
         except TimeoutError:
             log.warning("Envoy did not take its %s within %g s", name, ACCEPT_SECONDS)
+
+    async def _taken(self, changed: list[str]) -> None:
+        """Wait until Envoy sends requests to these clusters' new endpoints."""
+        try:
+            async with asyncio.timeout(ACCEPT_SECONDS):
+                await self._endpoints.taken(changed)
+        except TimeoutError:
+            log.warning("Envoy did not take its endpoints within %g s", ACCEPT_SECONDS)
 
     async def _stats(self, prefix: str) -> dict[str, str]:
         """The statistics directly below a prefix, such as `version_text`, by their last name."""

@@ -111,10 +111,7 @@ def _subsets(topology: Topology, host: str, namespace: str) -> list[tuple[str, O
 
 
 def cluster(name: str, endpoints: list[Endpoint], kind: str = "STATIC") -> Obj:
-    """A cluster with its endpoints inline: when they change, Envoy drains the old one as it takes the new one.
-
-    (Following endpoints by file takes an inotify instance for each cluster, of which a user has 128.)
-    """
+    """A cluster with its endpoints inline; those of Services are taken apart before Envoy gets them."""
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _UNLIMITED)
     members = [{"endpoint": {"address": _address(e.address, e.port)}} for e in endpoints]
     return {

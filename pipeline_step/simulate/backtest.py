@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from pipeline_step import stats
 from pipeline_step.gates import compare
+from pipeline_step.gates.history import History, only
 from pipeline_step.gates.windows import windows
 from pipeline_step.judge import Evidence, Policy, update
-from pipeline_step.simulate.history import History, only
 from pipeline_step.simulate.plot import duration
 from pipeline_step.simulate.summary import share
 from pipeline_step.verdict import verdict

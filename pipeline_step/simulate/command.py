@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline_step.config import Config
 from pipeline_step.errors import ConfigError
 from pipeline_step.gates import compare
+from pipeline_step.gates.history import History, read
 from pipeline_step.gates.latency import latency
 from pipeline_step.http import Http
 from pipeline_step.settings import seconds
@@ -47,7 +48,7 @@ def simulated(config: Config, asked: Asked) -> str:
     recorded: Recorded | None = None
     if asked.prometheus:
         found = _history(config, asked, settings)
-        recorded, lag = found.recorded, max(lag, found.step if found.step > poll else 0.0)
+        recorded, lag = history.recorded(found), max(lag, found.step if found.step > poll else 0.0)
         if not recorded.rate:
             raise ConfigError(f"{asked.prometheus} has counted no request of stable in the last {asked.since}")
     strategy = Strategy(policy=config.policy, gate=settings, poll=poll, lag=lag)
@@ -89,11 +90,13 @@ def _gate(config: Config) -> compare.Settings:
     return settings
 
 
-def _history(config: Config, asked: Asked, settings: compare.Settings) -> history.History:
+def _history(config: Config, asked: Asked, settings: compare.Settings) -> History:
     since, poll = _duration("--since", asked.since), seconds(config.file.strategy.poll)
     server = history.server_of(settings, asked.prometheus)
     http = Http(timeout=(5, 60), patience=10)
-    return history.read(settings, server, config.target.stable, http, end=time.time(), since=since, poll=poll)
+    return read(
+        server, config.target.stable, http, limit=compare.slow_from(settings), end=time.time(), since=since, poll=poll
+    )
 
 
 def _duration(option: str, text: str) -> float:

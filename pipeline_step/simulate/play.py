@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from dataclasses import dataclass
 from random import Random
 from typing import assert_never
 
 from pipeline_step.decide import advanced, first_weight, next_move
-from pipeline_step.gates import compare
-from pipeline_step.gates.latency import latency
+from pipeline_step.gates import compare, past
 from pipeline_step.judge import Evidence, Window, update
 from pipeline_step.judge import Policy as JudgePolicy
 from pipeline_step.model import (
@@ -28,6 +28,7 @@ from pipeline_step.settings import seconds
 from pipeline_step.simulate.traffic import EDGES, Kind, Scenario, Traffic
 from pipeline_step.verdict import verdict
 
+NOTHING = Evidence()
 PREVIEW = Backend(service="preview", namespace="simulated")
 
 
@@ -39,6 +40,12 @@ class Strategy:
     gate: compare.Settings
     poll: float
     lag: float = 0.0
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """The bucket edges by which slowness is counted; none where it is not compared."""
+        limit = compare.slow_from(self.gate)
+        return () if limit is None else tuple(sorted({*EDGES, limit}))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,19 +61,35 @@ class Played:
     weights: tuple[tuple[float, int], ...]
 
 
-def play(strategy: Strategy, scenario: Scenario, seed: int) -> Played:
-    """One rollout from its first weight to its end; the same seed gives the same one."""
+def learnt(strategy: Strategy, scenario: Scenario, seed: int) -> Evidence:
+    """What stable's past teaches the judge where the gate asks a Prometheus server for it."""
+    rules, evidence = compare.rules(strategy.gate, strategy.edges), Evidence()
+    if strategy.gate.prometheus is None:
+        return evidence
+    source = Random(seed)  # noqa: S311 (no secret)
+    window = max(past.POLL, strategy.lag)
+    usual = scenario if scenario.kind is Kind.BURSTS else dataclasses.replace(scenario, kind=Kind.NONE)
+    traffic = Traffic(usual, window, source, source.random())
+    for number in range(round(seconds(strategy.gate.past) / window)):
+        evidence = update(rules, evidence, traffic.windows(number * window, 0.0, rules.metrics), 0.0)
+    return evidence
+
+
+def play(strategy: Strategy, scenario: Scenario, seed: int, evidence: Evidence = NOTHING) -> Played:
+    """One rollout from its first weight to its end; the same seed gives the same one.
+
+    `evidence` is what the judge knows before, as `learnt` gives it.
+    """
     source = Random(seed)  # noqa: S311 (no secret)
     traffic = Traffic(scenario, strategy.poll, source, source.random())
     policy, gate = strategy.policy, strategy.gate
-    edges = tuple(sorted({*EDGES, latency(gate.latency.slower_than)})) if gate.latency else ()
-    rules = compare.rules(gate, edges)
+    rules = compare.rules(gate, strategy.edges)
     rps = scenario.recorded.rate if scenario.recorded else scenario.rps
     weight = first_weight(policy, rps, strategy.lag)
     rollout = Rollout(preview=PREVIEW, run="", by="", weight=weight, deadline=policy.deadline)
     asked = policy.ramp is not None or policy.on_inconclusive is OnInconclusive.PROMOTE_IF_SLO  # nobody else does
     warm = seconds(gate.warmup) if gate.warmup else 0.0
-    evidence, rate, harmed, now = Evidence(), 0.0, 0, 0.0
+    rate, harmed, now = 0.0, 0, 0.0
     unseen: deque[tuple[float, int, dict[str, Window]]] = deque()
     weights = [(0.0, weight)]
     while True:

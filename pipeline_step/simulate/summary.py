@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from pipeline_step.simulate.play import Played, Strategy, play
+from pipeline_step.simulate.play import Played, Strategy, learnt, play
 from pipeline_step.simulate.traffic import Scenario
 
 OUTCOMES = ("promoted", "held", "reverted", "inconclusive", "unproven")
@@ -119,4 +119,5 @@ def _tasks(strategy: Strategy, scenarios: Sequence[Scenario], runs: int, seed: i
 
 def _chunk(task: Task) -> list[Played]:
     strategy, scenario, seeds = task
-    return [play(strategy, scenario, number) for number in seeds]
+    evidence = learnt(strategy, scenario, seeds.start)
+    return [play(strategy, scenario, number, evidence) for number in seeds]

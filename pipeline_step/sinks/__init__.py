@@ -7,12 +7,12 @@ at once when it comes to it, and the end of the run waits a bounded time for all
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pipeline_step.errors import Exit
 from pipeline_step.run import Event
-from pipeline_step.sinks import audit, pull_request
+from pipeline_step.sinks import audit, cdevents, metrics, pull_request, traces
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -26,8 +26,8 @@ class Story:
     """What a run has told so far, all times in seconds since 1970.
 
     `fresh` are the events among `events` that this sink has not been given before. `looks` are those at which a gate
-    changed its mind or the weight had changed, and the newest. `end` is there once the run is over, which it was at
-    `ended`. `clusters` are those that it works on, by context.
+    changed its mind or the weight had changed, and the newest; `decisions` counts what followed from all of them. `end`
+    is there once the run is over, which it was at `ended`. `clusters` are those that it works on, by context.
     """
 
     config: Config
@@ -36,14 +36,20 @@ class Story:
     events: Sequence[Event]
     fresh: Sequence[Event]
     looks: Sequence[Look]
+    decisions: Mapping[str, int]
     end: Result | None
     ended: float = 0.0
-    clusters: Mapping[str, Cluster]
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
 
     @property
     def sha(self) -> str:
         """The commit that it is about, as far as it is known."""
         return next((event.sha for event in reversed(self.events) if event.sha), self.config.pull.sha)
+
+    @property
+    def image(self) -> str:
+        """The preview's image, by digest where it is known."""
+        return next((event.image for event in reversed(self.events) if event.image), "")
 
     @property
     def failure(self) -> Event | None:
@@ -72,6 +78,9 @@ class Sink(Protocol):
 
 SINKS: dict[str, Sink] = {
     "the pull request": pull_request,
+    "the metrics": metrics,
+    "the traces": traces,
+    "the CDEvents": cdevents,
     "the cluster's events": audit,
 }
 """By what people call them."""

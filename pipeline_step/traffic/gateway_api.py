@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pipeline_step.errors import Refused
 from pipeline_step.model import Backend, Change, Permission, Put, Ref, Target
-from pipeline_step.settings import Label, Strict
+from pipeline_step.settings import Label, Strict, says
 from pipeline_step.traffic import gateway_references as references
 from pipeline_step.traffic import gateway_status, interface, weighted
 from pipeline_step.traffic.choosing import choose, leads_to
@@ -27,10 +27,10 @@ MOST_BACKENDS = 16
 class Settings(Strict, frozen=True):
     """Which rule: the HTTPRoute or the GRPCRoute, and where several rules lead to stable also the rule's name."""
 
-    http_route: str = ""
-    grpc_route: str = ""
-    namespace: Label | None = None
-    rule: str = ""
+    http_route: Annotated[str, says("the HTTPRoute")] = ""
+    grpc_route: Annotated[str, says("the GRPCRoute, instead")] = ""
+    namespace: Annotated[Label | None, says("the route's namespace, where it is not production's")] = None
+    rule: Annotated[str, says("the rule's name, where several lead to production")] = ""
 
     def __post_init__(self) -> None:
         if bool(self.http_route) == bool(self.grpc_route):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, Target
-from pipeline_step.settings import Label, Port, Strict
+from pipeline_step.settings import Label, Port, Strict, says
 from pipeline_step.traffic import interface, weighted
 from pipeline_step.traffic import istio_hosts as hosts
 from pipeline_step.traffic.choosing import choose, leads_to
@@ -23,11 +23,11 @@ PROTOCOLS = ("http", "tls", "tcp")
 class Settings(Strict, frozen=True):
     """Which route: the VirtualService, and where several lead to stable also the route's name, port or SNI host."""
 
-    virtual_service: str
-    namespace: Label | None = None
-    route: str = ""
-    port: Port | None = None
-    sni: str = ""
+    virtual_service: Annotated[str, says("the VirtualService")]
+    namespace: Annotated[Label | None, says("its namespace, where it is not production's")] = None
+    route: Annotated[str, says("the http route's name, where several lead to production")] = ""
+    port: Annotated[Port | None, says("the port that the tls or tcp route matches, likewise")] = None
+    sni: Annotated[str, says("the SNI host that the tls route matches, likewise")] = ""
 
 
 class _Route(NamedTuple):

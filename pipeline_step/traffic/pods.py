@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Collection, Mapping
+from typing import Annotated
 
 import msgspec
 
@@ -21,7 +22,7 @@ from pipeline_step.errors import ConfigError
 from pipeline_step.health import is_ready
 from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, Target
 from pipeline_step.preview import PREVIEW
-from pipeline_step.settings import Percent, Strict
+from pipeline_step.settings import Percent, Strict, says
 from pipeline_step.traffic.interface import Need, Objects, Room, Shares
 from pipeline_step.traffic.pod_capacity import deployments, restored, scaled
 from pipeline_step.traffic.pod_membership import alive, bears, join, leave, preview_of, ready
@@ -36,7 +37,9 @@ SERVICE_NAME = "kubernetes.io/service-name"
 class Settings(Strict, frozen=True):
     """How far, in percentage points, the share of the pods may be from the percentage that was asked for."""
 
-    tolerance: Percent = 1
+    tolerance: Annotated[
+        Percent, says("how far the share of the pods may be from what was asked, in percentage points")
+    ] = 1
 
 
 def resources(target: Target, objects: Objects, previews: Collection[Backend] = ()) -> list[Ref]:

@@ -113,3 +113,30 @@ def test_a_server_that_refuses_is_a_failure_of_both_sides(
     measurement = compare.measure("compare", gate, subject, sources, {"began": 5})
     assert measurement.outcome is Outcome.UNREACHABLE
     assert measurement.counters == {"began": 5}
+
+
+@pytest.mark.parametrize(("late", "least", "most"), [(0.0, 0.0, 9.0), (20.0, 19.0, 40.0)])
+def test_how_old_the_counters_are_is_measured(
+    prometheus_server: Callable[..., str],
+    site: Callable[..., Site],
+    subject: Subject,
+    sources: Sources,
+    late: float,
+    least: float,
+    most: float,
+) -> None:
+    """Scraped five times a second; where the exporter's own timestamps are old, that is how late they are."""
+    began = time.time()
+
+    def respond(*_: object) -> tuple[int, dict[str, str], bytes]:
+        stamp = f" {int(1000 * (time.time() - late))}" if late else ""
+        count = f"{10 * (time.time() - began):.0f}{stamp}"
+        sides = [f'namespace="{space}",service="shop",code="200"' for space in ("production", "pr-35")]
+        lines = [f"http_requests_total{{{labels}}} {count}" for labels in sides]
+        return 200, {"Content-Type": "text/plain"}, "\n".join([*lines, ""]).encode()
+
+    url = prometheus_server([site(respond).url], "count(http_requests_total) == 2")
+    time.sleep(2)
+    settings = msgspec.convert({"url": url}, promql.Server)
+    found = promql.read(settings, subject, sources, durations=False)
+    assert least <= found["stable"].staleness <= most

@@ -209,15 +209,22 @@ def test_answers_are_counted_by_istiods_names_also_when_pods_change(
     codes = Counter(ask(sandbox, namespace).status_code for _ in range(30))
     scale = f"/apis/apps/v1/namespaces/{namespace}/deployments/stable/scale"
     client.send("PATCH", scale, {"spec": {"replicas": 2}}, "application/merge-patch+json")
-    eventually(lambda: client.get(scale)["status"]["replicas"] == 2)
+    eventually(lambda: client.get(scale.removesuffix("/scale"))["status"].get("readyReplicas") == 2)
+    sandbox.settle()
+    assert counted(sandbox, namespace, "stable", 200) == codes[200]
+    assert counted(sandbox, namespace, "preview", 500) == codes[500]
     codes += Counter(ask(sandbox, namespace).status_code for _ in range(30))
+    assert counted(sandbox, namespace, "stable", 200) == codes[200]
+    assert counted(sandbox, namespace, "preview", 500) == codes[500]
+
+
+def counted(sandbox: Sandbox, namespace: str, service: str, code: int) -> int:
+    """How many answers of a Service Envoy has counted."""
     text = requests.get(f"{sandbox.envoy_admin_url}/stats/prometheus", timeout=5).text
-    for name, code in (("stable", 200), ("preview", 500)):
-        cluster = re.escape(f"outbound|80||{name}.{namespace}.svc.cluster.local")
-        pattern = rf'^envoy_cluster_upstream_rq{{response_code="{code}",cluster_name="{cluster}"}} (\d+)$'
-        found = re.search(pattern, text, re.MULTILINE)
-        assert found, name
-        assert int(found[1]) == codes[code]
+    cluster = re.escape(f"outbound|80||{service}.{namespace}.svc.cluster.local")
+    pattern = rf'^envoy_cluster_upstream_rq{{response_code="{code}",cluster_name="{cluster}"}} (\d+)$'
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def test_a_tcp_route_has_its_own_listener_and_weights(

@@ -26,6 +26,9 @@ PROGRAMS = {
     "openssl": "openssl",
     "ldd": "libc-bin",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "prometheus-pushgateway": "prometheus-pushgateway",
     "buildah": "buildah",
 }
 """Program (or absolute path) and the package that has it."""
