@@ -107,6 +107,12 @@ PARTS: tuple[Part, ...] = (
 OPTIONAL: tuple[Part, ...] = (
     GoProgram(name="helm", version="v3.22.0", package="helm.sh/helm/v3/cmd/helm", takes="about 1 minute"),
     GoProgram(name="flagger", version="v1.36.1", package="github.com/fluxcd/flagger/cmd/flagger", takes="about 80 s"),
+    ModuleFiles(
+        name="flagger-crds",
+        version="v1.36.1",
+        module="github.com/fluxcd/flagger",
+        patterns=("artifacts/flagger/crd.yaml",),
+    ),
     GoModule(
         name="gitea",
         version="1.26.0",
