@@ -215,17 +215,20 @@ def status(watch: bool, output: str, **options: Any) -> None:
 def plan(weight: int | None, **options: Any) -> None:
     """Show what a shift would change, as a diff, and how long a proof would take; change nothing."""
     from pipeline_step.planning import differences
-    from pipeline_step.preflight import expected, opening
+    from pipeline_step.preflight import counted, expected, opening
 
     with opened(configured(options)) as run:
         wanted = opening(run) if weight is None else weight
         texts = differences(run, wanted)
-        proof = expected(run)
+        proof, queries = expected(run), counted(run)
     if options["output"] == "json":
-        click.echo(json.dumps({"weight": wanted, "diff": texts, "proof": proof and proof._asdict()}))
+        found = {"weight": wanted, "diff": texts, "proof": proof and proof._asdict(), "queries": queries}
+        click.echo(json.dumps(found))
         return
     for context, text in texts.items():
         click.echo((f"# {context}\n" if context else "") + (text or "nothing would change"))
+    for side, named in queries.items():
+        click.echo("\n".join(f"# {side} is counted by {query}" for query in named.values()))
     if proof:
         click.echo(f"# {'' if proof.in_time else 'WARNING: '}{proof.text}")
 

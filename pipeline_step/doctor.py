@@ -10,7 +10,7 @@ from pipeline_step.errors import NotReady, StepError
 from pipeline_step.model import Backend, Ref
 from pipeline_step.ownership import gitops_owner, rewriting_owner
 from pipeline_step.permissions import ACCOUNTS
-from pipeline_step.preflight import expected
+from pipeline_step.preflight import counted, expected
 from pipeline_step.roles import granted
 from pipeline_step.route import Seen, observe
 from pipeline_step.run import Run
@@ -39,12 +39,17 @@ def examine(run: Run, accounts: Collection[str] = tuple(ACCOUNTS)) -> list[Findi
 
 
 def _proof(run: Run) -> list[Finding]:
-    """Whether the judge can read its counters, and come to a verdict before the deadline."""
+    """What the judge counts by, whether it can read that, and come to a verdict before the deadline."""
+    asked = [
+        Finding(True, f"compare: {side} is counted by {query}")
+        for side, queries in counted(run).items()
+        for query in queries.values()
+    ]
     try:
         proof = expected(run)
     except StepError as error:
-        return [Finding(False, f"compare: {error}")]
-    return [Finding(proof.in_time, f"compare: {proof.text}")] if proof else []
+        return [*asked, Finding(False, f"compare: {error}")]
+    return [*asked, Finding(proof.in_time, f"compare: {proof.text}")] if proof else asked
 
 
 def _examine(run: Run, cluster: Cluster, accounts: Collection[str]) -> Iterator[Finding]:

@@ -132,14 +132,24 @@ def pace(run: Run, *, past: bool = False) -> Pace | str:
     settings = judge(run)
     if settings is None:
         return "there is no compare gate"
-    now = run.clock.time()
-    subject = Subject(stable=run.target.stable, preview=run.preview, weight=0, began=now, now=now)
+    subject = _subject(run)
     hurried = {context: cluster.hurried(PATIENCE) for context, cluster in run.clusters.items()}
     try:
         found = _measured(settings, subject, Sources(clusters=hurried, http=run.http), run.clock)
         return replace(found, overdispersion=compare.spread(settings, subject, run.http)) if past else found
     except NotReady as error:
         return str(error)
+
+
+def counted(run: Run) -> dict[str, dict[str, str]]:
+    """By side and name of the samples, the query that the first compare gate counts by; empty without one."""
+    settings = judge(run)
+    return compare.resolved(settings, _subject(run)) if settings else {}
+
+
+def _subject(run: Run) -> Subject:
+    now = run.clock.time()
+    return Subject(stable=run.target.stable, preview=run.preview, weight=0, began=now, now=now)
 
 
 def judge(run: Run) -> compare.Settings | None:

@@ -98,6 +98,20 @@ def test_a_preset_prints_its_resolved_queries(subject: Subject) -> None:
     }
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_shows_queries_that_name_the_side(preset: str, subject: Subject) -> None:
+    gate = msgspec.convert({"prometheus": {"url": "http://p", "preset": preset}, "latency": {}}, compare.Settings)
+    for key, backend in (("preview", subject.preview), ("stable", subject.stable)):
+        found = compare.resolved(gate, subject)[key]
+        assert len(found) == 2
+        for name, query in found.items():
+            assert query.startswith("sum by (instance, pod, ")
+            assert f"{name}{{" in query
+            assert backend.service in query
+            assert backend.namespace in query
+            assert "${" not in query
+
+
 def test_sides_are_always_told_apart() -> None:
     given = msgspec.convert({"url": "http://p", "where": {"job": "a\\.b"}}, promql.Server)
     found = promql.queries(given.metrics, {"service": "shop", "namespace": "pr-35"}, durations=False)
