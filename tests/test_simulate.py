@@ -195,7 +195,7 @@ def test_a_quiet_service_ends_without_a_verdict() -> None:
 
 
 def test_errors_stay_within_their_bounds() -> None:
-    """At 95 % confidence for 300 rollouts; the benchmark plays 20,000 of each."""
+    """At 95 % confidence for 120 rollouts; the benchmark plays 20,000 of each."""
     rates = {"failing": 0.005}
     good, shared, bad = simulate(
         strategy(),
@@ -204,7 +204,7 @@ def test_errors_stay_within_their_bounds() -> None:
             Scenario(rps=300, kind=Kind.SHARED, after=10.0, rate=0.3, **rates),
             Scenario(rps=300, kind=Kind.CONSTANT, rate=0.02, **rates),
         ],
-        300,
+        120,
         1,
     )
     for one in (good, shared):

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -41,6 +42,7 @@ class Crowd:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="users", daemon=True)
         self._visits: list[Visit] = []
+        self._clients: list[Future[None]] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -51,8 +53,10 @@ class Crowd:
     ) -> None:
         for visit in self._visits:
             visit.over = True
+        wait(self._clients)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def visit(self, host: str, rate: float) -> Visit:
         """Begin a stream of `rate` requests a second for this host."""
@@ -60,7 +64,7 @@ class Crowd:
         self._visits.append(visit)
         for number in range(CLIENTS):
             client = self._client(visit, began + number / rate, CLIENTS / rate)
-            asyncio.run_coroutine_threadsafe(client, self._loop)
+            self._clients.append(asyncio.run_coroutine_threadsafe(client, self._loop))
         return visit
 
     async def _client(self, visit: Visit, due: float, interval: float) -> None:
@@ -69,15 +73,16 @@ class Crowd:
         while not visit.over:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             due = max(due, time.monotonic() - interval) + interval
-            sent, release, status = time.monotonic(), "", 0
+            sent, release, status, stays = time.monotonic(), "", 0, False
             try:
                 async with asyncio.timeout(PATIENCE):
                     stream = stream or await asyncio.open_connection(*self._gateway)
                     stream[1].write(request)
-                    release, status = await _answer(stream[0])
+                    release, status, stays = await _answer(stream[0])
             except (OSError, EOFError, TimeoutError, ValueError):
-                if stream:
-                    stream[1].close()
+                status = 0
+            if not stays and stream:
+                stream[1].close()
                 stream = None
             now = time.monotonic()
             visit.answers.append(Answer(now, release, status, now - sent))
@@ -85,11 +90,13 @@ class Crowd:
             stream[1].close()
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[str, int]:
+async def _answer(reader: asyncio.StreamReader) -> tuple[str, int, bool]:
+    """The release that the body names, the status, and whether the connection stays open."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
     body = await reader.readexactly(length)
-    return (json.loads(body)["release"] if body.startswith(b"{") else ""), int(head.split(" ", 2)[1])
+    stays = head.startswith("http/1.1") and "\r\nconnection: close" not in head
+    return (json.loads(body)["release"] if body.startswith(b"{") else ""), int(head.split(" ", 2)[1]), stays
 
 
 class Exposure(NamedTuple):
