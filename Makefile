@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
 
-.PHONY: help demo test lint bench lock image testbed-up testbed-down testbed-status testbed-build testbed-test clean
+.PHONY: help demo test lint docs bench lock image testbed-up testbed-down testbed-status testbed-build testbed-test clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,7 +15,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Choose another with PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV)
-	$(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[sandbox,dev]'
+	$(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[sandbox,dev,docs]'
 	@touch $@
 
 demo: $(VENV)/ready  ## Watch a preview take 1 % of the requests, be judged, and be promoted or reverted
@@ -25,9 +25,12 @@ test: $(VENV)/ready  ## Run the unit, sandbox and contract tests
 	$(BIN)/pytest -n 4 --dist loadfile -m "not testbed" $(ARGS)
 
 lint: $(VENV)/ready  ## Run the checkers alone, and format
-	$(BIN)/ruff format pipeline_step tests benchmarks
-	$(BIN)/ruff check --fix pipeline_step tests benchmarks
+	$(BIN)/ruff format pipeline_step tests benchmarks docs
+	$(BIN)/ruff check --fix pipeline_step tests benchmarks docs
 	$(BIN)/mypy
+
+docs: $(VENV)/ready  ## Build the documentation's site into dist/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/ready  ## Measure, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks

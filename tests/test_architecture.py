@@ -25,8 +25,8 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["ruff", "check", "pipeline_step", "tests", "benchmarks"],
-        ["ruff", "format", "--check", "pipeline_step", "tests", "benchmarks"],
+        ["ruff", "check", "pipeline_step", "tests", "benchmarks", "docs"],
+        ["ruff", "format", "--check", "pipeline_step", "tests", "benchmarks", "docs"],
         ["mypy"],
         ["importlinter.cli", "lint_imports_command"],
     ],
