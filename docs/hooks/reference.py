@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pipeline_step.cli import cli
-from pipeline_step.config_file import DEFAULT_FILE, schema
+from pipeline_step.config_file import schema
 from pipeline_step.gates import GATES
 from pipeline_step.promote import PROMOTERS
 from pipeline_step.settings import WORDS
@@ -91,19 +91,18 @@ class Section:
 
 
 def configuration() -> str:
-    """The page of all keys."""
-    whole = _section(schema(), schema()["$defs"]["File"], "")
-    text = (
-        f"# Configuration\n\nAll that `{DEFAULT_FILE}` may say, written from the code. An unknown key, a wrong type or "
-        "a wrong name is an error that shows file, path, value and what is valid, and exit code 2. "
-        "`pipeline-step schema` prints the same as a JSON schema, for editors.\n\nA pull request does not decide about "
-        "itself: where a comment commands, the file is read from the base branch.\n\n"
-    )
-    for section in whole.all():
+    """A section for each mapping of the configuration, with a row for each key."""
+    text = ""
+    for section in _whole().all():
         depth = min(section.path.count(".") + 2, 5) if section.path else 2
         text += f"{'#' * depth} {section.path or 'the file'} {{#{anchor(section.path)}}}\n\n{_prose(section.text)}\n\n"
         text += TABLE + "".join(section.rows) + "\n"
     return text
+
+
+def _whole() -> Section:
+    document = schema()
+    return _section(document, document["$defs"]["File"], "")
 
 
 def anchor(path: str) -> str:
@@ -119,10 +118,12 @@ def with_settings(place: str, text: str) -> str:
             for name, context in commands()
         )
         return f"{text}\n## All of them\n\n| Command | Does |\n|---|---|\n{''.join(rows)}"
+    if place == "configuration.md":
+        return f"{text}\n{configuration()}"
     if place not in TABLES:
         return text
     where, modules = TABLES[place]
-    sections = {section.path: section for section in _section(schema(), schema()["$defs"]["File"], "").all()}
+    sections = {section.path: section for section in _whole().all()}
     for name, module in modules.items():
         heading = f"## {name}"
         if not re.search(rf"^{re.escape(heading)}$", text, re.M):
