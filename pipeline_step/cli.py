@@ -90,7 +90,7 @@ def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
 
-    conduct(options, flow.rollout, watched=True)
+    conduct(options, flow.rollout, watched=True, reviewed=True)
 
 
 @cli.command()
@@ -105,7 +105,7 @@ def shift(weight: int, **options: Any) -> None:
 
     if not weight:
         conduct(options, lambda run: back.revert(run, "shifted to 0 %"))
-    conduct(options, lambda run: flow.shift(run, weight), watched=True)
+    conduct(options, lambda run: flow.shift(run, weight), watched=True, reviewed=True)
 
 
 @cli.command()
@@ -116,7 +116,7 @@ def promote(**options: Any) -> None:
     """Make what the preview runs production, now; then all traffic goes home."""
     from pipeline_step import rollout as flow
 
-    conduct(options, flow.promote)
+    conduct(options, flow.promote, reviewed=True)
 
 
 @cli.command()

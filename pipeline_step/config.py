@@ -172,7 +172,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
 
     `text` is the configuration where it was read from elsewhere than a file here.
     """
-    path = flags.file or Path(environ.get("PIPELINE_STEP_CONFIG") or DEFAULT_FILE)
+    path = named_file(flags, environ) or Path(DEFAULT_FILE)
     file = parse(_read(path) if text is None else text, str(path), _overrides(flags))
     pull = pull_of(flags, environ)
     return Config(
@@ -184,6 +184,13 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         provider=provider_of(pull, environ),
         telemetry=telemetry_of(environ),
     )
+
+
+def named_file(flags: Flags, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The configuration's file where flags or environment name one; an empty name is none."""
+    if flags.file and str(flags.file) != ".":
+        return flags.file
+    return Path(named) if (named := environ.get("PIPELINE_STEP_CONFIG")) else None
 
 
 def log_format(flag: str | None, environ: Mapping[str, str] = os.environ) -> LogFormat:

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, assert_never
 
-from pipeline_step import access, deploy, report, revert, rollout, steer
+from pipeline_step import access, base_branch, deploy, report, revert, rollout, steer
 from pipeline_step.access import Grant, Rules
 from pipeline_step.comments import USAGE, Command, Misread, Verb, parse
 from pipeline_step.config import Config, Flags, load, provider_of, pull_of
-from pipeline_step.config_file import DEFAULT_FILE
 from pipeline_step.errors import ConfigError, Exit, HttpError, NotReady, Refused, StepError
 from pipeline_step.freezes import in_force
 from pipeline_step.handled import Handled, take
@@ -66,7 +65,7 @@ def answer(options: dict[str, Any], comment_id: str, *, latest: bool) -> Result:
         return Result(outcome="nothing", reason=f"comment {comment.id} commands nothing")
     thread = _Thread(scm=scm, http=http, repository=repository, pull=pull, comment=comment)
     _react(thread, Reaction.SEEN)
-    config = load(flags, text=None if flags.file else _base_configuration(thread))
+    config = load(flags, text=None if flags.file else base_branch.read(scm, http, repository, pull))
     result = Result(outcome="nothing", reason="")
     for one in asked:
         result = _misread(thread, config, one) if isinstance(one, Misread) else _do(thread, config, one)
@@ -81,14 +80,6 @@ def _latest(scm: Scm, http: Http, repository: Repository, number: int) -> Commen
     if not commanding:
         raise ConfigError(f"no comment on pull request {number} commands anything")
     return max(commanding, key=lambda comment: comment.created)
-
-
-def _base_configuration(thread: _Thread) -> str:
-    """What a pull request proposes never decides about itself."""
-    data = access.read_base(thread.scm, thread.http, thread.repository, thread.pull, DEFAULT_FILE)
-    if data is None:
-        raise ConfigError(f"branch {thread.pull.base_branch} of {thread.repository} has no {DEFAULT_FILE}")
-    return data.decode(errors="replace")
 
 
 def _do(thread: _Thread, config: Config, command: Command) -> Result:

@@ -17,13 +17,18 @@ if TYPE_CHECKING:
     from pipeline_step.run import Result, Run
 
 
-def configured(options: dict[str, Any]) -> Config:
-    """The configuration, with what the command line says over it; lines are written as it says from here on."""
+def configured(options: dict[str, Any], *, reviewed: bool = False) -> Config:
+    """The configuration, with what the command line says over it; lines are written as it says from here on.
+
+    What is `reviewed` comes from the base branch where a pull request is given and no file is named.
+    """
+    from pipeline_step import base_branch
     from pipeline_step.config import Flags, load, log_format
     from pipeline_step.lines import begin
 
     begin(log_format(options["log_format"]))
-    return load(Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__}))
+    flags = Flags(**{name: value for name, value in options.items() if name in Flags.__dataclass_fields__})
+    return load(flags, text=base_branch.reviewed(flags) if reviewed else None)
 
 
 def connected(config: Config) -> dict[str, Cluster]:
@@ -71,11 +76,16 @@ def opened(config: Config, command: str = "") -> Iterator[Run]:
         reporter.close(failed if command else None)
 
 
-def conduct(options: dict[str, Any], work: Callable[[Run], Result], *, watched: bool = False) -> None:
-    """Run a command and leave with its result's code; one that is `watched` is drawn live in a terminal."""
+def conduct(
+    options: dict[str, Any], work: Callable[[Run], Result], *, watched: bool = False, reviewed: bool = False
+) -> None:
+    """Run a command and leave with its result's code; one that is `watched` is drawn live in a terminal.
+
+    A `reviewed` one brings a preview forward, and a pull request must not say itself how.
+    """
 
     def opened_and_run() -> Result:
-        with opened(configured(options), click.get_current_context().info_name or "") as run:
+        with opened(configured(options, reviewed=reviewed), click.get_current_context().info_name or "") as run:
             if not (watched and sys.stderr.isatty()):
                 return work(run)
             from pipeline_step.live import followed

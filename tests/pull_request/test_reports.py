@@ -78,6 +78,32 @@ def _audited(environment: dict[str, str], sha: str) -> None:
         assert (item["type"], item["action"]) == ("Normal", "Rollout")
 
 
+def test_attack_configuration_of_the_checkout_never_decides_about_a_shift(
+    sandbox: Sandbox, world: World, tmp_path: Path
+) -> None:
+    """A pipeline runs in a checkout of the head: what counts is the base branch's file, or one that is named."""
+    with running(gitea.provider(world)) as server:
+        environment = environ(sandbox, **pull_request("gitea", server.url))
+        deploy(environment, world.pulls[5].head)
+        reviewed = Path(strategy(tmp_path)).read_text()
+        freeze = "{name: sale, reason: it begins, start: 2026-01-01T00:00:00Z, end: 2099-01-01T00:00:00Z}"
+        frozen = reviewed.replace("strategy:", f"strategy:\n  freezes: [{freeze}]")
+        world.contents[".pipeline-step.yaml"] = frozen.encode()
+        for command in (("shift", "5"), ("rollout",), ("promote",)):
+            done = step(environment, *command)
+            assert (done.returncode, "it begins" in done.stderr) == (5, True), done.stderr
+        del world.contents[".pipeline-step.yaml"]
+        done = step(environment, "shift", "5")
+        assert done.returncode == 2
+        assert "a pull request's own is not trusted" in done.stderr
+        assert weights(environment) == {"production": 99, "staging": 1}
+        assert step(environment, "shift", "5", "--config", strategy(tmp_path)).returncode == 0
+        assert step(environment, "revert").returncode == 0, "taking back needs nobody's permission"
+    done = step(environment, "shift", "5")
+    assert done.returncode == 5
+    assert "the base branch's .pipeline-step.yaml can't be read, so nothing is shifted" in done.stderr
+
+
 def test_a_new_commit_before_the_first_weight_is_refused(
     sandbox: Sandbox, world: World, provider: tuple[str, Running], tmp_path: Path
 ) -> None:
