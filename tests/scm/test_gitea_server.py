@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import requests
 
 from pipeline_step.access import Freeze, Grant, Rules, check, read_base, still_pinned
 from pipeline_step.comments import Command, parse
@@ -16,6 +17,7 @@ from pipeline_step.http import Http
 from pipeline_step.scm import Reaction, Repository, Role, Scm, State, Status, merge_pinned
 from pipeline_step.scm.remote import locate
 
+from ..contract.test_published import held_to
 from . import gitea_server
 from .gitea_server import Gitea
 
@@ -255,6 +257,12 @@ def test_a_fork(bed: Bed) -> None:
     with pytest.raises(Refused, match=f"pull request {number} comes from a fork"):
         forked_bed.ask(comment)
     assert forked_bed.ask(comment, Rules(forks=True)).by == "olga"
+
+
+def test_what_is_asked_is_in_the_servers_own_description(bed: Bed) -> None:
+    """The golden files' exchanges, held to the API description that this server publishes of itself."""
+    document = requests.get(f"{bed.gitea.url}/swagger.v1.json", timeout=20).json()
+    assert held_to("gitea", document) == []
 
 
 # Attacks, with real users.
