@@ -10,7 +10,7 @@ from pipeline_step.decide import crowded
 from pipeline_step.errors import HttpError, NotReady, Refused
 from pipeline_step.freezes import frozen
 from pipeline_step.hold import Beat
-from pipeline_step.model import Rollout
+from pipeline_step.model import Phase, Rollout
 from pipeline_step.preview import pinned
 from pipeline_step.promotion import running
 from pipeline_step.propagation import prepare
@@ -40,7 +40,8 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
     url = next(iter(run.clusters.values())).address(run.preview)
     seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
     left = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]
-    if any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
+    undone = [rollout for rollout in left if rollout.phase is Phase.UNDOING]
+    if undone or any((rollout.digest, rollout.sha) != (digest, sha) for rollout in left):
         take_back(run)
         run.tell(Event(kind="superseded", weight=0, reason=f"the preview runs {digest or image} now", sha=sha))
         seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline_step.config_file import DEFAULT_FILE, File, chosen, parse
+from pipeline_step.config_file import DEFAULT_FILE, File, parse
 from pipeline_step.errors import ConfigError
 from pipeline_step.lines import LogFormat
 from pipeline_step.model import Backend, Outcome, Policy, Ramp, Seconds, Step, Target, Workload
 from pipeline_step.preview import fill
-from pipeline_step.settings import seconds
+from pipeline_step.promote.repository import Access
+from pipeline_step.settings import chosen, seconds
 from pipeline_step.telemetry import Telemetry, telemetry_of
 
 
@@ -69,6 +70,8 @@ class Provider:
     server: str
     token: str
     run_url: str
+    environments_token: str = ""
+    """For environment repositories, where they are not at `remote`'s server or want another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +85,8 @@ class Config:
     overrides: tuple[str, ...] = ()
     provider: Provider
     telemetry: Telemetry
+    version: str = ""
+    """The chart's version under review, as pipelines name it."""
 
     @property
     def target(self) -> Target:
@@ -166,6 +171,13 @@ class Config:
         """The promoter's name and settings, or None where `promote` is not configured."""
         return chosen(self.file.promote) if self.file.promote is not None else None
 
+    def access(self, remote: str) -> Access:
+        """Another repository, with the token that is meant for its server; a token goes to no other server."""
+        provider = self.provider
+        same = urlsplit(remote).netloc.rpartition("@")[2] == urlsplit(provider.remote).netloc.rpartition("@")[2]
+        token = provider.environments_token or (provider.token if same else "")
+        return Access(url=remote, token=token, kind=provider.kind if same else "")
+
 
 def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None = None) -> Config:
     """Read and check everything; raises `ConfigError` with file, path, value and what is valid.
@@ -183,6 +195,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         overrides=flags.overrides,
         provider=provider_of(pull, environ),
         telemetry=telemetry_of(environ),
+        version=environ.get("VERSION", ""),
     )
 
 
@@ -265,6 +278,7 @@ def provider_of(pull: Pull, environ: Mapping[str, str] = os.environ) -> Provider
         server=server,
         token=token,
         run_url=environ.get("PIPELINE_STEP_RUN_URL", ""),
+        environments_token=environ.get("PIPELINE_STEP_ENVIRONMENTS_TOKEN", ""),
     )
 
 

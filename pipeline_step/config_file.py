@@ -17,7 +17,7 @@ from pipeline_step.freezes import Freeze
 from pipeline_step.gates import GATES
 from pipeline_step.model import OnInconclusive, OnMissing
 from pipeline_step.promote import PROMOTERS
-from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName, says
+from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName, choice, says
 from pipeline_step.traffic import ROUTERS
 
 DEFAULT_FILE = ".pipeline-step.yaml"
@@ -25,38 +25,9 @@ HarmBudget = Annotated[float, msgspec.Meta(gt=0, description="failing requests, 
 PLACEHOLDERS = ("app", "owner", "repo", "number")
 
 
-def _choice(name: str, modules: Mapping[str, Any]) -> Any:
-    """A mapping with exactly one of the modules' names as its key, and that module's Settings below it."""
-
-    def only_one(self: Any) -> None:
-        given = [key for key in modules if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"exactly one of these keys is needed here: {', '.join(modules)}; given: {given or 'none'}"
-            )
-
-    fields = [
-        (key, Annotated[module.Settings | None, says(_first_line(module))], None) for key, module in modules.items()
-    ]
-    return msgspec.defstruct(
-        name, fields, frozen=True, kw_only=True, forbid_unknown_fields=True, namespace={"__post_init__": only_one}
-    )
-
-
-def _first_line(module: Any) -> str:
-    """What a module says of itself, without its name: "Gate `http`: an address must answer" gives the latter half."""
-    line = (module.__doc__ or "").strip().partition("\n")[0]
-    return line.partition(": ")[2].rstrip(".") or line
-
-
-def chosen(value: Any) -> tuple[str, Any]:
-    """The one key of a `_choice` and the settings below it."""
-    return next((key, settings) for key, settings in msgspec.structs.asdict(value).items() if settings is not None)
-
-
-Traffic: Any = _choice("Traffic", ROUTERS)
-GateChoice: Any = _choice("Gate", GATES)
-Promote: Any = _choice("Promote", PROMOTERS)
+Traffic: Any = choice("Traffic", ROUTERS)
+GateChoice: Any = choice("Gate", GATES)
+Promote: Any = choice("Promote", PROMOTERS)
 
 
 class CommentRole(Enum):

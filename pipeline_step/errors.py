@@ -59,6 +59,10 @@ class TrafficUnknown(StepError):
     exit = Exit.TRAFFIC_UNKNOWN
 
 
+class Unfinished(TrafficUnknown):
+    """Production has all requests, but Git could not be brought to say so yet: the guard goes on."""
+
+
 class ClusterError(StepError):
     """The Kubernetes API refused or could not be reached.
 
@@ -91,6 +95,10 @@ class HttpError(StepError):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
+
+
+class GitError(StepError):
+    """A Git repository refused or could not be reached."""
 
 
 class Interrupted(StepError):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline_step import lock, owed, report
 from pipeline_step.deploy import remove
-from pipeline_step.errors import StepError
+from pipeline_step.errors import StepError, Unfinished
 from pipeline_step.gates import Conversation
 from pipeline_step.model import Backend, Phase, Rollout
 from pipeline_step.preview import APP, MANAGED_BY, PULL_REQUEST, fill
-from pipeline_step.promotion import undo, without
+from pipeline_step.promote import PROMOTERS
+from pipeline_step.promotion import ended, owes_git, promotion, undo, without
 from pipeline_step.record import Rollouts
 from pipeline_step.reporter import connect
 from pipeline_step.route import change_one, observe, plan
@@ -84,13 +85,20 @@ def _held(config: Config, cluster: Cluster, preview: Backend, now: float) -> boo
 def _end(config: Config, cluster: Cluster, abandoned: Rollout) -> None:
     """Take it off the route, unless another run has adopted it in this moment."""
 
-    def ended(rollouts: Rollouts) -> Rollouts:
-        key = str(abandoned.preview)
-        return without(rollouts, key) if key in rollouts and rollouts[key].run == abandoned.run else rollouts
+    key = str(abandoned.preview)
+
+    def unless_adopted(end: Callable[[Rollouts], Rollouts]) -> Callable[[Rollouts], Rollouts]:
+        return lambda rollouts: end(rollouts) if key in rollouts and rollouts[key].run == abandoned.run else rollouts
 
     if abandoned.phase is Phase.PROMOTING and abandoned.previous:
         undo(config, {"": cluster}, abandoned.previous)
-    change_one(config.target, cluster, ended)
+    change_one(config.target, cluster, unless_adopted(lambda rollouts: ended(config, rollouts, key)))
+    if config.promoter and owes_git(config, abandoned):
+        name, settings = config.promoter
+        written = PROMOTERS[name].withdraw(settings, config, promotion(config, abandoned))
+        if not written.done:
+            raise Unfinished(f"production has all requests, but Git still says that it is production: {written.reason}")
+        change_one(config.target, cluster, unless_adopted(lambda rollouts: without(rollouts, key)))
 
 
 def _unrecorded_weights(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:

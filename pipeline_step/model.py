@@ -179,12 +179,16 @@ class Measurement:
 
 
 class Phase(Enum):
-    """Where a rollout stands; `HELD` waits for a person, without a process."""
+    """Where a rollout stands; `HELD` waits for a person, without a process.
+
+    `UNDOING` gets no requests any more; it is recorded until Git does not say any more that it is production.
+    """
 
     BAKING = "baking"
     PAUSED = "paused"
     HELD = "held"
     PROMOTING = "promoting"
+    UNDOING = "undoing"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,9 +197,10 @@ class Rollout:
 
     `step` counts from 0 and `weight` is the percentage at that step; times are seconds since 1970. `digest` is the
     image that the preview runs, `url` where it answers, `previous` the image that production ran before promotion
-    began; `counters` are what the gates want to be given again, by gate. `paused` are the seconds of this step that do
-    not count, before the pause that began at `paused_at`; `skip` ends the step's bake; `overrides` are the names of
-    freezes that do not hold it. `by` asked for it in the words `asked`, with `role` where that was checked.
+    began, `change` the commit or pull request that told Git of it; `counters` are what the gates want to be given
+    again, by gate. `paused` are the seconds of this step that do not count, before the pause that began at
+    `paused_at`; `skip` ends the step's bake; `overrides` are the names of freezes that do not hold it. `by` asked for
+    it in the words `asked`, with `role` where that was checked.
     """
 
     preview: Backend
@@ -218,6 +223,7 @@ class Rollout:
     overrides: tuple[str, ...] = ()
     shares: bool = False
     previous: str = ""
+    change: str = ""
     reason: str = ""
     url: str = ""
     counters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -28,6 +28,7 @@ WORDS = {
     "paused": "is paused at {weight} %",
     "skipped": "need not bake any longer at {weight} %",
     "promoting": "is being promoted",
+    "waiting": "is being promoted, and waits",
     "undoing": "could not be promoted; production's previous image comes back",
     "promoted": "is production now",
     "unchanged": "is production already",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_step.errors import ClusterError, ConfigError, NotFound, NotReady, TrafficUnknown
+from pipeline_step.errors import ClusterError, ConfigError, NotFound, NotReady, TrafficUnknown, Unfinished
 from pipeline_step.model import Phase, Rollout
-from pipeline_step.promotion import undo, without
-from pipeline_step.route import Seen, change_one, each, observe, plan
+from pipeline_step.promotion import ended, out_of_git, undo, without
+from pipeline_step.route import Seen, change, change_one, each, observe, plan
 from pipeline_step.run import Event, Result, Run
 from pipeline_step.settings import seconds
 from pipeline_step.traffic import ROUTERS
@@ -31,11 +31,28 @@ def revert(run: Run, reason: str) -> Result:
 def take_back(run: Run, *, only_own: bool = False) -> Rollout | None:
     """Take the preview out of the route of every cluster and read it back; what was recorded of it, if anything.
 
-    Raises `TrafficUnknown` where that can't be confirmed within `strategy.revert_within`. A route that is gone has
+    Raises `TrafficUnknown` where that can't be confirmed within `strategy.revert_within`, and `Unfinished` where Git
+    can't be made to take back in that time what a promotion has told it. A route that is gone has
     nothing to take back; with `only_own` neither has one where another run has taken over.
     """
     found = each(run.clusters, lambda cluster: _take_back(run, cluster, only_own))
-    return next((rollout for rollout in found.values() if rollout), None)
+    had = next((rollout for rollout in found.values() if rollout), None)
+    if had:
+        _settle_with_git(run)
+    return had
+
+
+def _settle_with_git(run: Run) -> None:
+    """Where a promotion was under way, Git has to take it back before its record goes; raises `Unfinished`."""
+    seen = each(run.clusters, lambda cluster: observe(run.target, cluster))
+    owing = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]
+    undone = next((rollout for rollout in owing if rollout.phase is Phase.UNDOING), None)
+    if undone is None:
+        return
+    patience = seconds(run.config.file.strategy.revert_within)
+    if why := out_of_git(run, undone, lambda: None, patience):
+        raise Unfinished(f"production has all requests, but {why}; `guard` goes on, or run `pipeline-step revert`")
+    change(run.target, run.clusters, lambda rollouts: without(rollouts, run.key))
 
 
 def _take_back(run: Run, cluster: Cluster, only_own: bool) -> Rollout | None:
@@ -52,7 +69,7 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> Rollout | None:
             had = had or rollout
             if rollout is not None and rollout.phase is Phase.PROMOTING and rollout.previous:
                 undo(run.config, run.clusters, rollout.previous)
-            change_one(run.target, cluster, lambda rollouts: without(rollouts, run.key), seen)
+            change_one(run.target, cluster, lambda rollouts: ended(run.config, rollouts, run.key), seen)
             waiting = _unconfirmed(run, observe(run.target, cluster, [run.preview]), had is not None)
             if not waiting:
                 return had
@@ -77,7 +94,8 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> Rollout | None:
 
 def _unconfirmed(run: Run, seen: Seen, had: bool) -> str:
     """Why the preview may still get requests, in words; "" where it gets none, or never had any."""
-    if run.key in seen.rollouts or plan(run.target, seen, seen.rollouts):
+    left = seen.rollouts.get(run.key)
+    if (left is not None and left.phase is not Phase.UNDOING) or plan(run.target, seen, seen.rollouts):
         return "the route is not what it was, although it was set so: something else changes it"
     try:
         return ROUTERS[run.target.router].settled(run.target, seen.objects) if had else ""

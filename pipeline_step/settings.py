@@ -6,7 +6,8 @@ Routers, gates and promoters build their `Settings` from these, so that errors a
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 
@@ -44,3 +45,32 @@ def seconds(duration: str) -> float:
         raise ValueError(f"{duration!r} is not {WORDS[DURATION_PATTERN]}")
     units = {"h": 3600, "m": 60, "s": 1}
     return sum(float(part[:-1]) * units[part[-1]] for part in match.groups()[:3] if part)
+
+
+def choice(name: str, modules: Mapping[str, Any]) -> Any:
+    """A mapping with exactly one of the modules' names as its key, and that module's Settings below it."""
+
+    def only_one(self: Any) -> None:
+        given = [key for key in modules if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"exactly one of these keys is needed here: {', '.join(modules)}; given: {given or 'none'}"
+            )
+
+    fields = [
+        (key, Annotated[module.Settings | None, says(_first_line(module))], None) for key, module in modules.items()
+    ]
+    return msgspec.defstruct(
+        name, fields, frozen=True, kw_only=True, forbid_unknown_fields=True, namespace={"__post_init__": only_one}
+    )
+
+
+def _first_line(module: Any) -> str:
+    """What a module says of itself, without its name: "Gate `http`: an address must answer" gives the latter half."""
+    line = (module.__doc__ or "").strip().partition("\n")[0]
+    return line.partition(": ")[2].rstrip(".") or line
+
+
+def chosen(value: Any) -> tuple[str, Any]:
+    """The one key of a `choice` and the settings below it."""
+    return next((key, settings) for key, settings in msgspec.structs.asdict(value).items() if settings is not None)

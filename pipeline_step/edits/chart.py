@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pipeline_step.edits.interface import Version, Write, at_path
 from pipeline_step.edits.spans import Part, documents, entries, find, items, put, word
 from pipeline_step.errors import ConfigError
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 
 class Settings(Strict, frozen=True):
     """`dependency` is its name or alias, the app's unless it is said."""
 
-    path: str
-    dependency: str = ""
+    path: Annotated[str, says("the file, from the root of the repository")]
+    dependency: Annotated[str, says("its name or alias; the app's unless it is said")] = ""
 
 
 place = at_path

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+from typing import Annotated
 
 import yaml
 
 from pipeline_step.edits.interface import Read, Version, Write
 from pipeline_step.edits.spans import Part, documents, entries, find, items, put, word
 from pipeline_step.errors import ConfigError
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 DEEPEST = 10  # helmfiles that name helmfiles
 
@@ -17,9 +18,9 @@ DEEPEST = 10  # helmfiles that name helmfiles
 class Settings(Strict, frozen=True):
     """`release` and `namespace` are the app's and production's unless they are said."""
 
-    path: str = "helmfile.yaml"
-    release: str = ""
-    namespace: str = ""
+    path: Annotated[str, says("the helmfile, from the root of the repository")] = "helmfile.yaml"
+    release: Annotated[str, says("the release's name; the app's unless it is said")] = ""
+    namespace: Annotated[str, says("the release's; production's unless it is said")] = ""
 
 
 def place(settings: Settings, version: Version, read: Read) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import yaml
 
 from pipeline_step.edits.interface import Version, Write, at_path
 from pipeline_step.edits.spans import add_entry, add_line, content_end, documents, entries, items, put, spelled, word
 from pipeline_step.errors import ConfigError
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 
 class Settings(Strict, frozen=True):
@@ -16,9 +18,9 @@ class Settings(Strict, frozen=True):
     The digest is written, or with `write: tag` the tag alone.
     """
 
-    path: str
-    image: str = ""
-    write: Write = Write.DIGEST
+    path: Annotated[str, says("the file, from the root of the repository")]
+    image: Annotated[str, says("the entry's name; the judged image's own unless it is said")] = ""
+    write: Annotated[Write, says("digest, or the tag alone")] = Write.DIGEST
 
     def __post_init__(self) -> None:
         if self.write not in (Write.DIGEST, Write.TAG):

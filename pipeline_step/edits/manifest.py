@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import yaml
 
 from pipeline_step.edits.interface import Version, Write, at_path
 from pipeline_step.edits.spans import Part, documents, entries, find, items, put, word
 from pipeline_step.errors import ConfigError
-from pipeline_step.settings import Strict, WorkloadName
+from pipeline_step.settings import Strict, WorkloadName, says
 
 TEMPLATE = (Part(key="spec"), Part(key="template"), Part(key="spec"), Part(key="containers"))
 
@@ -15,9 +17,9 @@ TEMPLATE = (Part(key="spec"), Part(key="template"), Part(key="spec"), Part(key="
 class Settings(Strict, frozen=True):
     """`workload` is as in the file, and production's unless it is said; the file may hold other documents too."""
 
-    path: str
-    workload: WorkloadName | None = None
-    container: str = ""
+    path: Annotated[str, says("the file, from the root of the repository")]
+    workload: Annotated[WorkloadName | None, says("as the file has it; production's unless it is said")] = None
+    container: Annotated[str, says("whose image it is, where there are several")] = ""
 
 
 place = at_path

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from pipeline_step.edits.interface import Version, Write, at_path
 from pipeline_step.edits.spans import documents, find, key_path, put
 from pipeline_step.errors import ConfigError
-from pipeline_step.settings import Strict
+from pipeline_step.settings import Strict, says
 
 ENDINGS = {
     "tag": Write.TAG,
@@ -23,10 +27,10 @@ class Settings(Strict, frozen=True):
     What is written follows from the key's last word unless `write` says it.
     """
 
-    path: str
-    key: str
-    write: Write | None = None
-    document: int = 0
+    path: Annotated[str, says("the file, from the root of the repository")]
+    key: Annotated[str, says("the value's key path, such as image.tag or list[name=shop].image")]
+    write: Annotated[Write | None, says("what it takes; told from the key's name unless it is said")] = None
+    document: Annotated[int, msgspec.Meta(ge=0), says("which of the file's documents, from 0")] = 0
 
     def __post_init__(self) -> None:
         key_path(self.key)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline_step.model import Workload
-from pipeline_step.promote import workload
+from pipeline_step.promote import gitops, workload
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
+    from pipeline_step.config import Config
+    from pipeline_step.promote.interface import Promotion, Written
     from pipeline_step.promote.workload import Progress
 
 
@@ -29,10 +31,21 @@ class Promoter(Protocol):
     def start(self, settings: Any, production: Workload, cluster: Cluster, image: str) -> None:
         """Tell production to run this image."""
 
-    def progress(self, settings: Any, production: Workload, cluster: Cluster) -> Progress:
-        """How far production is with what it was told."""
+    def progress(self, settings: Any, production: Workload, cluster: Cluster, image: str) -> Progress:
+        """How far production is with running this image."""
+
+    @property
+    def WRITES_GIT(self) -> bool:  # noqa: N802
+        """Whether a promotion leaves something in Git, which has to go again before its record does."""
+
+    def write(self, settings: Any, config: Config, promotion: Promotion) -> Written:
+        """Have Git say it, before `start`, as far as that goes now; asked again until it is done or stuck."""
+
+    def withdraw(self, settings: Any, config: Config, promotion: Promotion) -> Written:
+        """Have Git say it no more, likewise; also where `write` was never asked, or was killed."""
 
 
 PROMOTERS: dict[str, Promoter] = {
+    "gitops": gitops,
     "workload": workload,
 }

@@ -10,6 +10,7 @@ from pipeline_step.errors import ClusterError, Conflict
 from pipeline_step.health import pod_trouble, rolled_out
 from pipeline_step.model import Object, Workload
 from pipeline_step.preview import container_of, set_image
+from pipeline_step.promote.interface import written_nowhere
 from pipeline_step.settings import Duration, Strict, says
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ class Settings(Strict, frozen=True):
     ready_within: Annotated[
         Duration, says("how long production may take to run the new image before the old one comes back")
     ] = "10m"
+
+
+WRITES_GIT = False
+write = withdraw = written_nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def start(settings: Settings, production: Workload, cluster: Cluster, image: str
     raise Conflict(f"{production.ref} is changed by someone else all the time; nothing was promoted", 409)
 
 
-def progress(settings: Settings, production: Workload, cluster: Cluster) -> Progress:
+def progress(settings: Settings, production: Workload, cluster: Cluster, image: str) -> Progress:
     """Whether the roll-out of the workload is complete, or why not."""
     workload = cluster.get(production.ref)
     done, reason = rolled_out(workload)

@@ -227,6 +227,12 @@ class Scm(Protocol):
     ) -> PullRequest:
         """Open a pull request of a branch of the same repository, or return the one that is open already."""
 
+    def close_pull_request(self, http: Http, repo: Repository, number: int) -> None:
+        """Close an open pull request without merging it."""
+
+    def add_labels(self, http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+        """Put labels on a pull request beside those that it has; nothing happens where the provider has none."""
+
     def set_deployment(self, http: Http, repo: Repository, deployment: Deployment) -> None:
         """Create the deployment or set its state; nothing happens where the provider has none."""
 

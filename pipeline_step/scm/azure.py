@@ -7,7 +7,7 @@ its owner the project. A user is known by id. A comment's id is THREAD/COMMENT.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -428,6 +428,19 @@ def open_pull_request(
             return _pull(repo, pull)
     new = {"sourceRefName": source, "targetRefName": target, "title": title, "description": shorten(body, 4000)}
     return _pull(repo, http.request("POST", _versioned(f"{_repo(repo)}/pullrequests"), json=new).decode(_Pull))
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """PATCH /pullrequests/{id} to abandoned."""
+    url = _versioned(f"{_repo(repo)}/pullrequests/{number}")
+    http.request("PATCH", url, json={"status": "abandoned"}, idempotent=True)
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """POST /pullRequests/{id}/labels, one by one; one that it has already stays."""
+    for name in labels:
+        url = _versioned(f"{_repo(repo)}/pullRequests/{number}/labels")
+        http.request("POST", url, json={"name": name}, idempotent=True)
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

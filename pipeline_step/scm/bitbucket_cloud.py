@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote
 
@@ -336,6 +336,15 @@ def open_pull_request(
     ends = {"source": {"branch": {"name": branch}}, "destination": {"branch": {"name": base_branch}}}
     new = {"title": title, "description": body, "close_source_branch": True, **ends}
     return _pull(http, repo, http.request("POST", url, json=new).decode(_Pull))
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """POST /pullrequests/{id}/decline."""
+    http.request("POST", f"{_repo(repo)}/pullrequests/{number}/decline")
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """Bitbucket Cloud has no labels."""
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

@@ -6,7 +6,7 @@ Source: https://developer.atlassian.com/server/bitbucket/rest/. The owner is a p
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import quote, unquote
 
@@ -368,6 +368,16 @@ def open_pull_request(
     }
     new = {"title": title, "description": body, **ends}
     return _pull(repo, http.request("POST", url, json=new).decode(_Pull))
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """POST /pull-requests/{id}/decline at its version."""
+    version = _read(http, repo, number).version
+    http.request("POST", f"{_repo(repo)}/pull-requests/{number}/decline?version={version}", json={})
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """Bitbucket Data Center has no labels of pull requests."""
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

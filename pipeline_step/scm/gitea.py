@@ -6,7 +6,7 @@ Source: the API description that each server shows at /api/swagger; tests/scm/te
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -41,6 +41,7 @@ COMMENT_LIMIT = 65_535
 RENDERS_HTML = True
 DESCRIPTION_LIMIT = 255
 PAGE = 50
+LABEL_COLOUR = "#00aabb"
 CHECKS = 10  # seconds that a merge is asked for again while Gitea still checks the head
 
 STATES: Mapping[State, str] = {
@@ -327,6 +328,24 @@ def open_pull_request(
         if pull.head.ref == branch and pull.base.ref == base_branch and pull.head.repo_id == pull.base.repo_id:
             return _pull(pull)
     raise Refused(f"a pull request of {branch} into {base_branch} of {repo} can't be opened: there is another")
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """PATCH /pulls/{number}."""
+    url = f"{_repo(repo)}/pulls/{number}"
+    http.request("PATCH", url, json={"state": "closed"}, accept=(200, 201), idempotent=True)
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """POST /issues/{number}/labels by their ids; those that the repository does not have are made first."""
+    known = {label.name: label.id for label in _pages(http, f"{_repo(repo)}/labels", _Named)} if labels else {}
+    for name in labels:
+        if name not in known:
+            new = {"name": name, "color": LABEL_COLOUR}
+            known[name] = http.request("POST", f"{_repo(repo)}/labels", json=new).decode(_Named).id
+    if labels:
+        ids = {"labels": [known[name] for name in labels]}
+        http.request("POST", f"{_repo(repo)}/issues/{number}/labels", json=ids, idempotent=True)
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -341,6 +341,18 @@ def open_pull_request(
             return pull
     new = {"title": title, "head": branch, "base": base_branch, "body": body}
     return _pull(http.request("POST", f"{_repo(repo)}/pulls", json=new).decode(_Pull))
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """PATCH /pulls/{number}."""
+    http.request("PATCH", f"{_repo(repo)}/pulls/{number}", json={"state": "closed"}, idempotent=True)
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """POST /issues/{number}/labels, which makes those that the repository does not have."""
+    if labels:
+        url = f"{_repo(repo)}/issues/{number}/labels"
+        http.request("POST", url, json={"labels": list(labels)}, idempotent=True)
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

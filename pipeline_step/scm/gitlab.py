@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
@@ -344,6 +344,17 @@ def open_pull_request(
             return _pull(found)
     new = {"source_branch": branch, "target_branch": base_branch, "title": title, "description": body}
     return _pull(http.request("POST", url, json=new).decode(_Merge))
+
+
+def close_pull_request(http: Http, repo: Repository, number: int) -> None:
+    """PUT /merge_requests/{iid}."""
+    http.request("PUT", f"{_project(repo)}/merge_requests/{number}", json={"state_event": "close"})
+
+
+def add_labels(http: Http, repo: Repository, number: int, labels: Sequence[str]) -> None:
+    """PUT /merge_requests/{iid}, which makes those that the project does not have."""
+    if labels:
+        http.request("PUT", f"{_project(repo)}/merge_requests/{number}", json={"add_labels": ",".join(labels)})
 
 
 def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None:

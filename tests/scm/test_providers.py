@@ -46,6 +46,7 @@ SERVERS: dict[str, tuple[Callable[[World], Provider], str]] = {
 }
 BY_UUID = {"azure": "{0}", "bitbucket_cloud": "{{{0}}}"}
 NO_REACTIONS = {"bitbucket_cloud"}
+NO_LABELS = {"bitbucket_cloud", "bitbucket_dc"}
 NO_DEPLOYMENTS = {"azure", "bitbucket_cloud", "bitbucket_dc", "gitea"}
 TELLS_COMMITS = {"bitbucket_dc", "gitea", "github"}
 """Providers that say which commit somebody approved."""
@@ -345,6 +346,23 @@ def test_open_pull_request(case: Case) -> None:
     assert (first.number, first.title, first.open) == (8, "chore: promote", True)
     assert again.number == 8
     assert not again.from_fork
+
+
+def test_close_pull_request(case: Case) -> None:
+    case.scm.close_pull_request(case.http, case.repo, 5)
+    after = case.scm.pull_request(case.http, case.repo, 5)
+    assert (after.open, after.merged) == (False, False)
+
+
+def test_add_labels(case: Case) -> None:
+    for labels in (("env/production", "canary"), ("env/production", "dependency/acme/shop")):
+        case.scm.add_labels(case.http, case.repo, 5, labels)
+    if case.name in NO_LABELS:
+        assert case.server.exchanges == []
+        return
+    assert case.world.pulls[5].labels == ("canary", "env/production", "dependency/acme/shop")
+    case.scm.add_labels(case.http, case.repo, 5, ())
+    assert case.world.pulls[5].labels == ("canary", "env/production", "dependency/acme/shop")
 
 
 def test_set_deployment(case: Case) -> None:

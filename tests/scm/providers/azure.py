@@ -35,7 +35,7 @@ def provider(world: World) -> Provider:
         answer = {
             "pullRequestId": pull.number,
             "title": pull.title,
-            "status": {"open": "active", "merged": "completed"}[pull.state],
+            "status": {"open": "active", "merged": "completed", "closed": "abandoned"}[pull.state],
             "createdBy": identity(pull.author),
             "sourceRefName": f"refs/heads/{pull.branch}",
             "targetRefName": f"refs/heads/{pull.base_branch}",
@@ -195,7 +195,11 @@ def provider(world: World) -> Provider:
 
     @azure.route("PATCH", f"{REPO}/pullrequests/{{number}}")
     def complete(request: Request, number: str) -> Any:
-        body, pull = request.fields("status lastMergeSourceCommit", "completionOptions"), world.pulls[int(number)]
+        body = request.fields("status", "lastMergeSourceCommit completionOptions")
+        pull = world.pulls[int(number)]
+        if body["status"] == "abandoned":
+            pull.state = "closed"
+            return pull_json(pull)
         if world.push_before_merge:
             world.push(pull.number)
         if pull.state != "open":
@@ -207,6 +211,12 @@ def provider(world: World) -> Provider:
         before = pull_json(pull)
         world.merge(pull)
         return before
+
+    @azure.route("POST", f"{REPO}/pullRequests/{{number}}/labels")
+    def add_label(request: Request, number: str) -> Any:
+        pull, name = world.pulls[int(number)], request.fields("name")["name"]
+        pull.labels = tuple(dict.fromkeys([*pull.labels, name]))
+        return {"name": name, "active": True}
 
     @azure.route("POST", f"{REPO}/refs")
     def add_ref(request: Request) -> Any:

@@ -39,7 +39,7 @@ def provider(world: World) -> Provider:
             "type": "pullrequest",
             "id": pull.number,
             "title": pull.title,
-            "state": {"open": "OPEN"}.get(pull.state, pull.state.upper()),
+            "state": {"open": "OPEN", "closed": "DECLINED"}.get(pull.state, pull.state.upper()),
             "author": account(pull.author),
             "source": {
                 "branch": {"name": pull.branch},
@@ -159,6 +159,11 @@ def provider(world: World) -> Provider:
             return failed(400, "You can't merge until you resolve all merge requirements")
         world.merge(pull)
         return pull_json(pull)
+
+    @bitbucket.route("POST", f"{REPO}/pullrequests/{{number}}/decline")
+    def decline(request: Request, number: str) -> Any:
+        world.pulls[int(number)].state = "closed"
+        return pull_json(world.pulls[int(number)])
 
     @bitbucket.route("POST", f"{REPO}/refs/branches")
     def add_branch(request: Request) -> Any:

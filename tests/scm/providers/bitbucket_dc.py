@@ -32,7 +32,7 @@ def provider(world: World) -> Provider:
             "id": pull.number,
             "version": pull.version,
             "title": pull.title,
-            "state": pull.state.upper(),
+            "state": {"closed": "DECLINED"}.get(pull.state, pull.state.upper()),
             "author": {"user": user_json(pull.author), "role": "AUTHOR"},
             "fromRef": {
                 "id": f"refs/heads/{pull.branch}",
@@ -173,6 +173,15 @@ def provider(world: World) -> Provider:
         if int(request.query["version"]) != pull.version:
             return failed(409, "You are attempting to modify a pull request based on out-of-date information")
         world.merge(pull)
+        return pull_json(pull)
+
+    @bitbucket.route("POST", f"{REPO}/pull-requests/{{number}}/decline")
+    def decline(request: Request, number: str) -> Any:
+        pull = world.pulls[int(number)]
+        request.only("version")
+        if int(request.query["version"]) != pull.version:
+            return failed(409, "You are attempting to modify a pull request based on out-of-date information")
+        pull.state = "closed"
         return pull_json(pull)
 
     @bitbucket.route("POST", f"{REPO}/branches")

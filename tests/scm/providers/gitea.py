@@ -142,6 +142,30 @@ def provider(world: World) -> Provider:
     def team_member(request: Request, id: str, login: str) -> Any:  # noqa: A002
         return {"login": login} if login in world.teams["operators"] else Answer(404, {"message": "not a member"})
 
+    @gitea.route("PATCH", f"{REPO}/pulls/{{number}}")
+    def change_pull(request: Request, number: str) -> Any:
+        pull = world.pulls[int(number)]
+        pull.state = request.fields("state", "title body base")["state"]
+        return Answer(201, pull_json(pull))
+
+    labels = ["canary"]
+
+    @gitea.route("GET", f"{REPO}/labels")
+    def known_labels(request: Request) -> Any:
+        return paged(request, [{"id": number, "name": name} for number, name in enumerate(labels, 1)])
+
+    @gitea.route("POST", f"{REPO}/labels")
+    def add_label(request: Request) -> Any:
+        labels.append(request.fields("name color", "description exclusive")["name"])
+        return Answer(201, {"id": len(labels), "name": labels[-1]})
+
+    @gitea.route("POST", f"{REPO}/issues/{{number}}/labels")
+    def put_labels(request: Request, number: str) -> Any:
+        pull = world.pulls[int(number)]
+        new = [labels[one - 1] for one in request.fields("labels")["labels"]]
+        pull.labels = tuple(dict.fromkeys([*pull.labels, *new]))
+        return [{"id": labels.index(name) + 1, "name": name} for name in pull.labels]
+
     @gitea.route("POST", f"{REPO}/pulls/{{number}}/merge")
     def merge(request: Request, number: str) -> Any:
         body, pull = request.fields("Do", "head_commit_id MergeTitleField MergeMessageField"), world.pulls[int(number)]

@@ -156,6 +156,18 @@ def provider(world: World) -> Provider:
             return Answer(404, {"message": "Not Found"})
         return {"state": "active", "role": "member"}
 
+    @github.route("PATCH", f"{REPO}/pulls/{{number}}")
+    def change_pull(request: Request, number: str) -> Any:
+        pull = pull_of(number)
+        pull.state = request.fields("state", "title body base")["state"]
+        return pull_json(pull)
+
+    @github.route("POST", f"{REPO}/issues/{{number}}/labels")
+    def add_labels(request: Request, number: str) -> Any:
+        pull = pull_of(number)
+        pull.labels = tuple(dict.fromkeys([*pull.labels, *request.fields("labels")["labels"]]))
+        return [{"name": name} for name in pull.labels]
+
     @github.route("PUT", f"{REPO}/pulls/{{number}}/merge")
     def merge(request: Request, number: str) -> Any:
         body, pull = request.fields("", "commit_title commit_message sha merge_method"), pull_of(number)

@@ -153,6 +153,15 @@ def provider(world: World) -> Provider:
             return Answer(404, {"message": "404 Group Not Found"})
         return members(request, list(world.teams[group]))
 
+    @gitlab.route("PUT", f"{PROJECT}/merge_requests/{{number}}")
+    def change_merge_request(request: Request, number: str) -> Any:
+        body, pull = request.fields("", "state_event add_labels"), world.pulls[int(number)]
+        if body.get("state_event") == "close":
+            pull.state = "closed"
+        new = [name for name in body.get("add_labels", "").split(",") if name]
+        pull.labels = tuple(dict.fromkeys([*pull.labels, *new]))
+        return merge_json(pull)
+
     @gitlab.route("PUT", f"{PROJECT}/merge_requests/{{number}}/merge")
     def merge(request: Request, number: str) -> Any:
         body, pull = request.fields("", "sha merge_commit_message squash"), world.pulls[int(number)]
