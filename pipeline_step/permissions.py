@@ -69,9 +69,10 @@ def shift(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     yield Permission("get", _any("", "services", side.namespace), "say where the preview answers")
     for kind, settings in config.gates.values():
         yield from _gate(kind, settings, (side.namespace, stable))
-    if config.promoter and config.promoter[0] == "workload":
-        for verb in ("get", "update"):
-            yield Permission(verb, config.workload.ref, "give production the judged image")
+    if config.promoter:
+        yield Permission("get", config.workload.ref, "see what production runs")
+        if config.promoter[0] == "workload":
+            yield Permission("update", config.workload.ref, "give production the judged image")
         yield Permission("list", _any("", "pods", stable), "tell why production does not get ready")
         yield Permission("get", _any("", "pods/log", stable), "tell why production does not get ready")
 
