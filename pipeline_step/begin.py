@@ -16,6 +16,7 @@ from pipeline_step.promotion import running
 from pipeline_step.propagation import prepare
 from pipeline_step.record import Rollouts
 from pipeline_step.requirements import require
+from pipeline_step.reversal import refuse_bad
 from pipeline_step.revert import take_back
 from pipeline_step.route import Seen, change, each, observe, shares
 from pipeline_step.run import Event, Run
@@ -37,6 +38,7 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         raise NotReady(f"the clusters run different versions of {run.preview}: {sorted(found)}")
     image, digest, deployed = found.pop()
     sha = _pinned_sha(run, deployed)
+    refuse_bad(run, sha)
     url = next(iter(run.clusters.values())).address(run.preview)
     seen = each(run.clusters, lambda cluster: observe(run.target, cluster, [run.preview]))
     left = [one.rollouts[run.key] for one in seen.values() if run.key in one.rollouts]

@@ -55,7 +55,9 @@ account = click.option(
     default=ACCOUNTS,
     help="Only what the account of these commands does. Default: all three.",
 )
-override = click.option("--override", "overrides", multiple=True, help="Pass the freeze of this name.")
+override = click.option(
+    "--override", "overrides", multiple=True, help="Pass the freeze of this name; bad-sha: promote a reverted commit."
+)
 strategy = _options(
     override,
     click.option("--bake", default="", help="How long a step must hold, such as 90s; over the file's."),
@@ -123,8 +125,14 @@ def promote(**options: Any) -> None:
 @where
 @which
 @click.option("--reason", default="asked for", help="Why; for the record.")
-def revert(reason: str, **options: Any) -> None:
-    """Give production all requests, now."""
+@click.option("--to", default="", help="After a promotion: go back to this digest, or to `previous`.")
+def revert(reason: str, to: str, **options: Any) -> None:
+    """Give production all requests, now; with --to, also what it ran before a promotion."""
+    if to:
+        from pipeline_step.reversal import revert_to
+
+        conduct(options, lambda run: revert_to(run, to, reason))
+
     from pipeline_step import revert as back
 
     conduct(options, lambda run: back.revert(run, reason))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline_step import lock, owed, report
+from pipeline_step import lock, owed, promotions, report
 from pipeline_step.deploy import remove
 from pipeline_step.errors import StepError, Unfinished
 from pipeline_step.gates import Conversation
@@ -17,6 +17,7 @@ from pipeline_step.promote import PROMOTERS
 from pipeline_step.promotion import ended, owes_git, promotion, undo, without
 from pipeline_step.record import Rollouts
 from pipeline_step.reporter import connect
+from pipeline_step.reversal import go_on
 from pipeline_step.route import change_one, observe, plan
 from pipeline_step.run import Clock, Event
 from pipeline_step.scm import State
@@ -41,7 +42,7 @@ def heal(config: Config, clusters: Mapping[str, Cluster], clock: Clock) -> list[
     deeds: list[Deed] = []
     for context, cluster in clusters.items():
         where = f"{context}: " if context else ""
-        for part in (_abandoned_rollouts, _unrecorded_weights, _closed_previews, _untold):
+        for part in (_abandoned_rollouts, _unfinished_reversals, _unrecorded_weights, _closed_previews, _untold):
             try:
                 deeds += [deed._replace(text=where + deed.text) for deed in part(config, cluster, clock)]
             except StepError as error:
@@ -91,7 +92,7 @@ def _end(config: Config, cluster: Cluster, abandoned: Rollout) -> None:
         return lambda rollouts: end(rollouts) if key in rollouts and rollouts[key].run == abandoned.run else rollouts
 
     if abandoned.phase is Phase.PROMOTING and abandoned.previous:
-        undo(config, {"": cluster}, abandoned.previous)
+        undo(config, {"": cluster}, abandoned)
     change_one(config.target, cluster, unless_adopted(lambda rollouts: ended(config, rollouts, key)))
     if config.promoter and owes_git(config, abandoned):
         name, settings = config.promoter
@@ -99,6 +100,27 @@ def _end(config: Config, cluster: Cluster, abandoned: Rollout) -> None:
         if not written.done:
             raise Unfinished(f"production has all requests, but Git still says that it is production: {written.reason}")
         change_one(config.target, cluster, unless_adopted(lambda rollouts: without(rollouts, key)))
+
+
+def _unfinished_reversals(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:
+    """Promotions that were being taken back by a run that has no heartbeat any more."""
+    begun = [entry for entry in promotions.load(cluster, config.target) if entry.state is promotions.State.REVERTING]
+    if not begun or _target_held(config, cluster, clock.time()):
+        return
+    name = f"the promotion of pull request {begun[0].promotion.pull_request}"
+    try:
+        image = go_on(config, cluster, begun)
+    except StepError as error:
+        yield Deed(False, f"{name} could not be reverted yet: {error}")
+    else:
+        yield Deed(True, f"{name} was being reverted: production runs {image} again")
+
+
+def _target_held(config: Config, cluster: Cluster, now: float) -> bool:
+    """Whether any run works on this target."""
+    target = lock.lease_ref(config.target, config.target.stable, shared=False)
+    leases = cluster.list_objects(target.group, target.resource, target.namespace)
+    return any(lease["metadata"]["name"].startswith(target.name) and lock.alive(lease, now) for lease in leases)
 
 
 def _unrecorded_weights(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:

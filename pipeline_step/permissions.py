@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline_step import handled
+from pipeline_step import handled, promotions
 from pipeline_step.lock import lease_ref
 from pipeline_step.model import Backend, Permission, Ref
 
@@ -62,6 +62,7 @@ def shift(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     for verb in ("get", "update"):
         reason = "do a comment only once, and tell the pull request what it is owed"
         yield Permission(verb, handled.lease_ref(config.target), reason)
+        yield Permission(verb, promotions.lease_ref(config.target), "remember what was promoted")
     yield from _audit(stable)
     for namespace in (side.namespace, stable):
         yield Permission("list", _any("discovery.k8s.io", "endpointslices", namespace), "find ready pods")
@@ -81,7 +82,9 @@ def guard(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
     """What `guard` takes: it heals the route, undoes a promotion that nobody finishes, collects closed previews."""
     yield from route.own
     stable = config.target.stable.namespace
-    yield Permission("get", _any("coordination.k8s.io", "leases", stable), "see whether a run is alive")
+    for verb in ("get", "list"):
+        yield Permission(verb, _any("coordination.k8s.io", "leases", stable), "see whether a run is alive")
+    yield Permission("update", promotions.lease_ref(config.target), "end a reversal that was left half done")
     if config.promoter and config.promoter[0] == "workload":
         for verb in ("get", "update"):
             yield Permission(verb, config.workload.ref, "undo a promotion that was left half done")

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pipeline_step import promotions
 from pipeline_step.errors import ConfigError, Exit, NotReady, Unfinished
 from pipeline_step.health import is_ready, running_image
 from pipeline_step.hold import record_on
@@ -38,18 +39,23 @@ def bring_over(run: Run, rollout: Rollout, beat: Callable[[], None]) -> Result:
         raise NotReady(f"the digest that {run.preview} runs is not known; give the image by digest")
     named = _preview_image(run, rollout)
     image = pinned(named, rollout.digest)
-    previous = rollout.previous or _current(run)
+    previous = rollout.previous or current(run)
     rollout = record_on(run, lambda recorded: dataclasses.replace(recorded, phase=Phase.PROMOTING, previous=previous))
     run.tell(Event(kind="promoting", weight=rollout.weight, reason=f"production gets {image}", sha=rollout.sha))
 
-    trouble = _tell_git(run, rollout, named, beat) or roll_out(run, image, beat)
+    trouble, rollout = _tell_git(run, rollout, named, beat)
+    trouble = trouble or roll_out(run, image, beat)
     if trouble:
         run.tell(Event(kind="undoing", weight=rollout.weight, reason=trouble, sha=rollout.sha))
-        if why := out_of_git(run, rollout, beat, _patience(run.config)):
+        if why := out_of_git(run, rollout, beat, patience(run.config)):
             raise Unfinished(f"production did not get ready with {image}: {trouble}; {why}")
         back = roll_out(run, previous, beat)
         reason = f"production did not get ready with {image}: {trouble}"
         reason += f"; its previous image did not get ready either: {back}" if back else f"; {previous} runs again"
+    else:
+        done = promotion(run.config, rollout, named)
+        first = next(iter(run.clusters.values()))
+        promotions.amend(first, run.target, lambda entries: promotions.remembered(entries, done, run.clock.time()))
     on = change(run.target, run.clusters, lambda rollouts: without(rollouts, run.key))
     if trouble:
         run.tell(Event(kind="reverted", weight=0, reason=reason, sha=rollout.sha, on=on))
@@ -59,19 +65,19 @@ def bring_over(run: Run, rollout: Rollout, beat: Callable[[], None]) -> Result:
     return Result(outcome="promoted", reason=reason, sha=rollout.sha, digest=rollout.digest)
 
 
-def _tell_git(run: Run, rollout: Rollout, named: str, beat: Callable[[], None]) -> str:
-    """Have Git say it, and record what it was told; "" once it does, else why it does not."""
-    name, settings = _promoter(run.config)
-    until = run.clock.time() + _patience(run.config)
+def _tell_git(run: Run, rollout: Rollout, named: str, beat: Callable[[], None]) -> tuple[str, Rollout]:
+    """Have Git say it, and record what it was told; "" once it does, else why it does not, and the record then."""
+    name, settings = promoter(run.config)
+    until = run.clock.time() + patience(run.config)
     told = ""
     while True:
         written = PROMOTERS[name].write(settings, run.config, promotion(run.config, rollout, named))
         if written.change != rollout.change:
             rollout = record_on(run, lambda recorded: dataclasses.replace(recorded, change=written.change))  # noqa: B023
         if written.done:
-            return ""
+            return "", rollout
         if written.stuck or run.clock.time() >= until:
-            return written.reason
+            return written.reason, rollout
         if written.reason != told:
             run.tell(Event(kind="waiting", weight=rollout.weight, reason=written.reason, sha=rollout.sha))
             told = written.reason
@@ -81,7 +87,7 @@ def _tell_git(run: Run, rollout: Rollout, named: str, beat: Callable[[], None]) 
 
 def out_of_git(run: Run, rollout: Rollout, beat: Callable[[], None], patience: float) -> str:
     """Have Git say it no more, within so many seconds; "" once it does not, else why it still may."""
-    name, settings = _promoter(run.config)
+    name, settings = promoter(run.config)
     until = run.clock.time() + patience
     while True:
         written = PROMOTERS[name].withdraw(settings, run.config, promotion(run.config, rollout))
@@ -133,14 +139,16 @@ def already_running(run: Run) -> str:
         return ""
     container = run.config.file.production.container
     reviewed = {running(cluster, run.preview, container)[1] for cluster in run.clusters.values()}
-    image = _current(run)
+    image = current(run)
     return image if digest_of(image) and reviewed == {digest_of(image)} else ""
 
 
-def undo(config: Config, clusters: Mapping[str, Cluster], previous: str) -> None:
-    """Tell production to run its previous image again, without waiting for it."""
-    name, settings = _promoter(config)
-    each(clusters, lambda cluster: PROMOTERS[name].start(settings, config.workload, cluster, previous))
+def undo(config: Config, clusters: Mapping[str, Cluster], rollout: Rollout) -> None:
+    """Tell production to run its previous image again, without waiting for it; it was never promoted."""
+    key = promotion(config, rollout).key
+    each(clusters, lambda c: promotions.amend(c, config.target, lambda entries: promotions.forgotten(entries, key)))
+    name, settings = promoter(config)
+    each(clusters, lambda cluster: PROMOTERS[name].start(settings, config.workload, cluster, rollout.previous))
 
 
 def without(rollouts: Rollouts, key: str) -> Rollouts:
@@ -148,16 +156,17 @@ def without(rollouts: Rollouts, key: str) -> Rollouts:
     return {other: rollout for other, rollout in rollouts.items() if other != key}
 
 
-def _promoter(config: Config) -> tuple[str, object]:
+def promoter(config: Config) -> tuple[str, object]:
+    """The promoter's name and settings; raises `ConfigError` where none is configured."""
     if config.promoter is None:
         raise ConfigError("promote: this key is needed to promote; write `promote: {workload: {}}`")
     return config.promoter
 
 
-def _current(run: Run) -> str:
+def current(run: Run) -> str:
     """Production's image; every cluster has to run the same, since one record has to bring it back."""
-    promoter, settings = _promoter(run.config)
-    images = each(run.clusters, lambda c: PROMOTERS[promoter].current(settings, run.config.workload, c))
+    name, settings = promoter(run.config)
+    images = each(run.clusters, lambda c: PROMOTERS[name].current(settings, run.config.workload, c))
     if len(set(images.values())) > 1:
         raise NotReady(f"the clusters run different images in production: {images}")
     return next(iter(images.values()))
@@ -188,19 +197,19 @@ def running(cluster: Cluster, backend: Backend, container: str) -> tuple[str, st
         raise NotReady(f"{backend}: {error}") from error
 
 
-def _patience(config: Config) -> float:
+def patience(config: Config) -> float:
     """How many seconds Git may take to say it."""
-    return seconds(getattr(_promoter(config)[1], "merge_within", "2m"))
+    return seconds(getattr(promoter(config)[1], "merge_within", "2m"))
 
 
 def roll_out(run: Run, image: str, beat: Callable[[], None]) -> str:
     """Bring production to an image in every cluster and wait; "" when it runs, else why it does not."""
-    name, settings = _promoter(run.config)
-    promoter, production = PROMOTERS[name], run.config.workload
-    each(run.clusters, lambda cluster: promoter.start(settings, production, cluster, image))
+    name, settings = promoter(run.config)
+    chosen, production = PROMOTERS[name], run.config.workload
+    each(run.clusters, lambda cluster: chosen.start(settings, production, cluster, image))
     until = run.clock.time() + seconds(getattr(settings, "ready_within", "10m"))
     while True:
-        states: dict[str, Progress] = each(run.clusters, lambda c: promoter.progress(settings, production, c, image))
+        states: dict[str, Progress] = each(run.clusters, lambda c: chosen.progress(settings, production, c, image))
         if all(state.ready for state in states.values()):
             return ""
         pending = next(state for state in states.values() if not state.ready)

@@ -68,7 +68,7 @@ def _take_back(run: Run, cluster: Cluster, only_own: bool) -> Rollout | None:
                 return had
             had = had or rollout
             if rollout is not None and rollout.phase is Phase.PROMOTING and rollout.previous:
-                undo(run.config, run.clusters, rollout.previous)
+                undo(run.config, run.clusters, rollout)
             change_one(run.target, cluster, lambda rollouts: ended(run.config, rollouts, run.key), seen)
             waiting = _unconfirmed(run, observe(run.target, cluster, [run.preview]), had is not None)
             if not waiting:

@@ -103,7 +103,8 @@ def followed(world: World, environment: Environment) -> Iterator[None]:
     api = Api(world.bed.kubeconfig, world.directory)
     where = path("Deployment", world.namespace, APP)
     copy = world.directory / "operator"
-    git("clone", "--quiet", str(environment.clone), str(copy), folder=world.directory)
+    if not copy.exists():
+        git("clone", "--quiet", str(environment.clone), str(copy), folder=world.directory)
     source = git("remote", "get-url", "origin", folder=environment.clone).strip()
 
     def follow() -> None:

@@ -157,3 +157,54 @@ def test_a_repository_that_is_away_is_one_sentence_and_no_promotion(world: World
     assert "can't be cloned" in done.err
     assert world.weight() == 0
     assert gitops.image_in((environment.clone / FILE).read_text()) == STABLE_IMAGE
+
+
+def test_19_a_promotion_is_taken_back_in_git_and_in_the_cluster_and_its_commit_is_bad(world: World) -> None:
+    environment = pushing(world)
+    world.deploy(sha="abcdef1")
+    with followed(world, environment):
+        assert world.step("rollout", "--sha", "abcdef1").code == 0
+        promoted = environment.image()
+        assert promoted == world.production_image()
+
+        done = world.step("revert", "--to", "previous", "--reason", "orders are lost", "--run", "back", "-o", "json")
+
+        assert done.code == 0, done.err
+        assert done.result["outcome"] == "reverted"
+        assert environment.differences() == "", "the repository is as it was"
+        assert world.production_image() == environment.image() == STABLE_IMAGE
+        world.await_answers({"1"})
+
+        again = world.step("revert", "--to", "previous", "--run", "back")
+        assert again.code == 0 and environment.commits() == 2, "the same run does it once"
+        assert world.step("revert", "--to", "previous").code == 5, "nothing else was promoted"
+
+        refused = world.step("rollout", "--sha", "abcdef1")
+        assert refused.code == 5
+        assert "orders are lost" in refused.err and "--override bad-sha" in refused.err
+        assert world.weight() == 0
+        done = world.step("rollout", "--sha", "abcdef1", "--override", "bad-sha")
+        assert done.code == 0, done.err
+        assert world.production_image() == environment.image() == promoted
+
+
+def test_a_reversal_that_is_killed_is_ended_by_the_guard(world: World) -> None:
+    environment = pushing(world)
+    world.deploy()
+    before = world.virtual_service()
+    with followed(world, environment):
+        assert world.step("rollout").code == 0
+    run = world.begin("revert", "--to", "previous")
+    eventually(lambda: environment.commits() == 2 or run.process.poll() is not None, "Git was told")
+    run.process.kill()
+    run.end()
+    assert world.step("guard").code == 0, "its run may still live"
+    world.age_lease()
+    assert world.step("guard").code == 6, "production has not followed yet"
+    with followed(world, environment):
+        eventually(lambda: world.production_image() == STABLE_IMAGE)
+        world.await_ready(world.namespace)
+        eventually(lambda: world.step("guard").code == 0, "the guard has seen it")
+    assert environment.differences() == "" and environment.commits() == 2
+    assert_untouched(before, world.virtual_service())
+    assert world.step("guard", "-o", "json").out.strip() == "[]"
