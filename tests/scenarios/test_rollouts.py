@@ -35,7 +35,8 @@ def test_1_a_healthy_preview_is_promoted(world: World) -> None:
     world.assert_consistent(history)
     shares = [sum(r["weight"] for r in recorded(route).values()) for route in world.routes(history)]
     assert sorted(set(shares)) == [0, 20, 50]
-    assert world.bed.api.list("Lease", world.namespace) == []
+    leases = {lease["metadata"]["name"] for lease in world.bed.api.list("Lease", world.namespace)}
+    assert leases == {"pipeline-step-history-croc"}, "what was promoted is remembered, and nothing is held"
     seen = world.bed.counted("croc", world.preview_namespace())
     assert set(seen) == {200} and seen[200] >= 20, "Envoy's own counters saw the preview serve"
 
