@@ -96,7 +96,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A planned write of a whole object, guarded by the resourceVersion that it carries."""
+    """A planned write of a whole object, guarded by the resourceVersion that it carries; one not read yet is made."""
 
     ref: Ref
     object: Object

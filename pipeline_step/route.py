@@ -167,7 +167,7 @@ def change_one(
             return seen
         check(target, seen, rollouts)
         try:
-            return interpret(target, {**seen.objects, **_act(cluster, changes)})
+            return interpret(target, _act(cluster, changes, seen.objects))
         except Conflict:
             if time.monotonic() > until:
                 raise
@@ -190,14 +190,18 @@ def edit(target: Target, cluster: Cluster, amend: Callable[[Object], Object]) ->
                 raise
 
 
-def _act(cluster: Cluster, changes: list[Change]) -> dict[Ref, Object]:
-    written: dict[Ref, Object] = {}
+def _act(cluster: Cluster, changes: list[Change], objects: Mapping[Ref, Object]) -> dict[Ref, Object]:
+    """Make the changes in their order; the objects as they are then."""
+    after = dict(objects)
     for item in changes:
-        if isinstance(item, Put):
-            written[item.ref] = cluster.replace(item.ref, item.object)
-        else:
+        if isinstance(item, Delete):
             cluster.delete(item.ref)
-    return written
+            after.pop(item.ref, None)
+        elif item.ref in objects:
+            after[item.ref] = cluster.replace(item.ref, item.object)
+        else:
+            after[item.ref] = cluster.create(item.ref, item.object)
+    return after
 
 
 def each(clusters: Mapping[str, Cluster], work: Callable[[Cluster], T]) -> dict[str, T]:

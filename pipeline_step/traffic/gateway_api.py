@@ -149,6 +149,6 @@ def _notation(namespace: str) -> weighted.Notation:
     )
 
 
-def _numbers(declared: Sequence[int | None]) -> list[int]:
+def _numbers(declared: Sequence[float | None]) -> list[int]:
     """A backend without a weight has 1."""
-    return [1 if weight is None else weight for weight in declared]
+    return [1 if weight is None else int(weight) for weight in declared]

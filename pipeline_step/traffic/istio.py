@@ -160,9 +160,9 @@ def _is_chosen(settings: Settings, route: _Route, root: Ref, objects: Objects) -
     return not settings.route or route.ref != root or spec_route.get("name") == settings.route
 
 
-def _numbers(declared: Sequence[int | None]) -> list[int]:
+def _numbers(declared: Sequence[float | None]) -> list[int]:
     """A lone destination needs no weight; among several, one without a weight gets nothing."""
-    return [100] if list(declared) == [None] else [weight or 0 for weight in declared]
+    return [100] if list(declared) == [None] else [int(weight or 0) for weight in declared]
 
 
 NOTATION = weighted.Notation(annotation=ORIGINAL, numbers=_numbers, entry=hosts.entry)

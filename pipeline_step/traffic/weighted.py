@@ -30,8 +30,8 @@ class Key(NamedTuple):
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The user's destinations with their weights before the first preview, what we set them to, what we added."""
 
-    before: list[tuple[Key, int | None]]
-    set: list[int | None]
+    before: list[tuple[Key, int | float | None]]
+    set: list[int | float | None]
     added: list[Key]
 
 
@@ -44,13 +44,20 @@ class Notation:
     """
 
     annotation: str
-    numbers: Callable[[Sequence[int | None]], list[int]]
+    numbers: Callable[[Sequence[float | None]], list[int]]
     entry: Callable[[Key, int], Object]
 
 
 def percentages(notation: Notation, destinations: Sequence[Object]) -> list[int]:
     """The percentage that each destination has, in whole numbers that sum to 100."""
     return apportion(notation.numbers([destination.get("weight") for destination in destinations]), 100)
+
+
+def hundredths(weights: Sequence[float]) -> list[int]:
+    """Relative weights as whole numbers in the same proportion; of fractions two decimals count."""
+    if all(weight == int(weight) for weight in weights):
+        return [int(weight) for weight in weights]
+    return [round(100 * weight) for weight in weights]
 
 
 def by_backend(found: Sequence[tuple[Backend | None, int]]) -> dict[str, int]:
@@ -101,7 +108,7 @@ def share_out(
 
 
 def _scale(
-    notation: Notation, theirs: list[tuple[Key, Object]], before: Sequence[int | None], wanted: Mapping[Key, int]
+    notation: Notation, theirs: list[tuple[Key, Object]], before: Sequence[float | None], wanted: Mapping[Key, int]
 ) -> None:
     """Give the user's destinations what the previews leave; one that is a preview itself gets the preview's share."""
     base = notation.numbers(before)
@@ -115,7 +122,7 @@ def _scale(
 
 def _before(
     notation: Notation, theirs: list[tuple[Key, Object]], memory: Memory | None, *, intact: bool
-) -> list[int | None]:
+) -> list[float | None]:
     """What the user's destinations weigh without previews: as remembered, unless the user changed them since.
 
     `intact` says that none of the destinations we added is there (any more).
@@ -128,7 +135,7 @@ def _before(
     return now if intact else list(apportion(notation.numbers(now), 100))
 
 
-def _set_weight(destination: Object, weight: int | None) -> None:
+def _set_weight(destination: Object, weight: float | None) -> None:
     if weight is None:
         destination.pop("weight", None)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline_step.model import Backend, Object, Put, Ref, Target
 from pipeline_step.preview import PREVIEW
 from pipeline_step.sandbox import gateway_defaults
-from pipeline_step.traffic import ROUTERS, gateway_api, istio, pods
+from pipeline_step.traffic import ROUTERS, gateway_api, istio, nginx, pods
 from pipeline_step.traffic.gateway_references import GROUP
 from pipeline_step.traffic.istio_hosts import GROUP as ISTIO
 
@@ -32,8 +32,13 @@ def preview(number: int) -> Backend:
 
 def planned(target: Target, objects: Objects, shares: Mapping[Backend, int]) -> Objects:
     """The objects once the plan has been acted upon."""
-    changes = ROUTERS[target.router].plan(target, objects, shares)
-    return {**objects, **{change.ref: change.object for change in changes if isinstance(change, Put)}}
+    after = dict(objects)
+    for change in ROUTERS[target.router].plan(target, objects, shares):
+        if isinstance(change, Put):
+            after[change.ref] = change.object
+        else:
+            after.pop(change.ref)
+    return after
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,37 @@ def _production(objects: Objects) -> Any:
 
 PODS = Target(app="shop", stable=STABLE, router="pods", route=pods.Settings())
 
+# --- ingress-nginx ----------------------------------------------------------------------------------------------------
+
+INGRESS = Ref(group="networking.k8s.io", resource="ingresses", namespace="prod", name="shop")
+
+
+def to_service(name: str, path: str = "/") -> Object:
+    return {"path": path, "pathType": "Prefix", "backend": {"service": {"name": name, "port": {"number": 80}}}}
+
+
+@st.composite
+def ingresses(draw: st.DrawFn) -> Objects:
+    """Stable on several paths and hosts among others, and a second Ingress that has nothing to do with it."""
+    paths = [to_service("shop"), to_service("shop", "/cart"), to_service("other", "/other")]
+    rules = [{"host": "shop.example.com", "http": {"paths": paths}}, {"host": "o", "http": {"paths": paths[2:]}}]
+    spec = {"ingressClassName": "nginx", "rules": rules, "tls": [{"hosts": ["shop.example.com"]}], **draw(UNKNOWN)}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}
+    other = replace(INGRESS, name="other")
+    return {
+        INGRESS: {**kind, "metadata": draw(metadata()), "spec": spec},
+        other: {**kind, "metadata": {"name": "other", "namespace": "prod"}, "spec": {"rules": rules[1:]}},
+        replace(INGRESS, name=""): {"apiVersion": "networking.k8s.io/v1", "kind": "IngressList", "items": []},
+    }
+
+
+def one_share(_: Objects) -> st.SearchStrategy[dict[Backend, int]]:
+    """ingress-nginx takes one canary."""
+    return st.dictionaries(st.integers(1, 4).map(beside), st.integers(0, 100), max_size=1)
+
+
+NGINX = Target(app="shop", stable=STABLE, router="nginx", route=nginx.Settings(ingress="shop"))
+
 WORLDS = {
     "istio": World(
         target=Target(app="shop", stable=STABLE, router="istio", route=istio.Settings(virtual_service="shop")),
@@ -229,5 +265,12 @@ WORLDS = {
         shares=countable_shares,
         listed=_percentages,
         untouched=_production,
+    ),
+    "nginx": World(
+        target=NGINX,
+        given=ingresses(),
+        shares=one_share,
+        listed=lambda objects: list(nginx.weights(NGINX, objects).values()),
+        untouched=lambda objects: objects[INGRESS],
     ),
 }
