@@ -11,6 +11,7 @@ from pipeline_step.errors import HttpError, NotReady, Refused
 from pipeline_step.freezes import frozen
 from pipeline_step.hold import Beat
 from pipeline_step.model import Phase, Rollout
+from pipeline_step.preflight import watched
 from pipeline_step.preview import pinned
 from pipeline_step.promotion import running
 from pipeline_step.propagation import prepare
@@ -69,6 +70,10 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
             raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
     if mine.weight > min((rollout.weight for rollout in left), default=0):
         _require(run, seen, mine.weight)
+        if not left and (counters := watched(run, beat)):
+            now = run.clock.time()
+            ends = now + run.policy.deadline
+            mine = dataclasses.replace(mine, began=now, since=now, deadline=ends, counters=counters)
         seen = prepare(run, seen, mine, beat)
     on = change(run.target, run.clusters, admitted, seen)
     kind = "resumed" if left else "shifted"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pipeline_step import stats
 from pipeline_step.decide import first_weight
 from pipeline_step.errors import NotReady
-from pipeline_step.gates import Sources, Subject, compare, exposition
+from pipeline_step.gates import Sources, Subject, compare, exposition, watching
 from pipeline_step.gates.latency import latency
 from pipeline_step.gates.placeholders import side
 from pipeline_step.gates.scraping import Scraped
@@ -19,6 +19,7 @@ from pipeline_step.judge import ERROR_PRIOR, LATENCY_PRIOR
 from pipeline_step.measure import PATIENCE
 from pipeline_step.model import Policy
 from pipeline_step.run import Clock, Run
+from pipeline_step.settings import seconds
 
 LOOK_BACK = 60.0  # seconds over which a Prometheus server says how many requests there are
 SHOWN = (1, 5, 10, 25, 50)  # weights of a ramp that are worth a number, and its largest
@@ -136,7 +137,7 @@ def pace(run: Run, *, past: bool = False) -> Pace | str:
     hurried = {context: cluster.hurried(PATIENCE) for context, cluster in run.clusters.items()}
     try:
         found = _measured(settings, subject, Sources(clusters=hurried, http=run.http), run.clock)
-        return replace(found, overdispersion=compare.spread(settings, subject, run.http)) if past else found
+        return replace(found, overdispersion=watching.spread(settings, subject, run.http)) if past else found
     except NotReady as error:
         return str(error)
 
@@ -145,6 +146,28 @@ def counted(run: Run) -> dict[str, dict[str, str]]:
     """By side and name of the samples, the query that the first compare gate counts by; empty without one."""
     settings = judge(run)
     return compare.resolved(settings, _subject(run)) if settings else {}
+
+
+def watched(run: Run, beat: Callable[[], None]) -> dict[str, Mapping[str, Any]]:
+    """What the compare gates are to begin with, by name: stable alone is watched where they want that.
+
+    Takes as long as the longest `past` of those that have no Prometheus server to ask for it; calls `beat` meanwhile.
+    """
+    wanted = {
+        name: settings
+        for name, (kind, settings) in run.config.gates.items()
+        if kind == "compare" and settings.prometheus is None and compare.past_of(settings)
+    }
+    found: dict[str, Mapping[str, Any]] = {name: {} for name in wanted}
+    began, subject = run.clock.time(), _subject(run)
+    hurried = {context: cluster.hurried(PATIENCE) for context, cluster in run.clusters.items()}
+    sources = Sources(clusters=hurried, http=run.http)
+    while wanted and run.clock.time() - began < max(map(compare.past_of, wanted.values())):
+        beat()
+        for name, settings in wanted.items():
+            found[name] = watching.watched(settings, subject, sources, found[name])
+        run.clock.sleep(seconds(run.config.file.strategy.poll))
+    return {name: watching.known_before(wanted[name], counters) for name, counters in found.items() if counters}
 
 
 def _subject(run: Run) -> Subject:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pipeline_step.gates import Sources, Subject
     from pipeline_step.http import Http
 
+PAST = 1800.0  # seconds that a Prometheus server is asked for
 SMOOTHING = 0.5  # of the requests a second: how much the latest window counts
 OUTCOMES = {"revert": Outcome.FAIL, "promote": Outcome.PASS, "undecided": Outcome.UNDECIDED}
 
@@ -59,8 +60,9 @@ class Settings(Strict, frozen=True):
     """How sure to be, what to compare, and where the counters are: `scrape` (the default) or `prometheus`.
 
     `false_revert` and `false_promote` are the chances of either mistake over the whole rollout, all metrics together.
-    What both sides count during `warmup` is left out. `past` is how much of stable's past a Prometheus server is
-    asked for before the first look, to know what is usual.
+    What both sides count during `warmup` is left out. `past` is how much of stable alone is looked at to know what is
+    usual: a Prometheus server is asked for half an hour, and without one stable is watched that long before the first
+    shift, which is only done where `past` is given.
     """
 
     false_revert: Annotated[
@@ -73,8 +75,9 @@ class Settings(Strict, frozen=True):
     )
     warmup: Annotated[Duration | None, says("the time at the beginning of which nothing is counted")] = None
     past: Annotated[
-        Duration, says("how much of stable's past a Prometheus server is asked for, to know what is usual")
-    ] = "30m"
+        Duration | None,
+        says("how much of stable alone tells what is usual: asked of Prometheus (30m), else watched before the shift"),
+    ] = None
     scrape: Annotated[Scraping | None, says("read the counters at pods or proxies")] = None
     prometheus: Annotated[Server | None, says("read the counters from a Prometheus server")] = None
 
@@ -146,7 +149,7 @@ def measure(
     }
     policy = rules(settings, edges)
     rate = _rate(counters, counted, subject.now)
-    evidence = _taught(settings, policy, recall(counters), subject.stable, sources.http, began)
+    evidence = taught(settings, policy, recall(counters), subject.stable, sources.http, began)
     warm = began + (seconds(settings.warmup) if settings.warmup else 0.0)
     if subject.now >= warm:
         window = windows(counted["preview"], counted["stable"], policy.metrics)
@@ -176,21 +179,18 @@ def measure(
     )
 
 
-def _taught(
-    settings: Settings, policy: Policy, evidence: Evidence, stable: Backend, http: Http, end: float
-) -> Evidence:
+def taught(settings: Settings, policy: Policy, evidence: Evidence, stable: Backend, http: Http, end: float) -> Evidence:
     """The evidence with stable's past before `end`, for the metrics that have none yet."""
     if settings.prometheus is None:
         return evidence
-    return past.learn(policy, evidence, settings.prometheus, stable, http, end=end, since=seconds(settings.past))
+    return past.learn(policy, evidence, settings.prometheus, stable, http, end=end, since=past_of(settings))
 
 
-def spread(settings: Settings, subject: Subject, http: Http) -> Mapping[str, float]:
-    """By metric what stable's pods differed in the past, and so what evidence is divided by; empty if unknown."""
-    limit = slow_from(settings)
-    policy = rules(settings, () if limit is None else (limit,))
-    found = _taught(settings, policy, Evidence(), subject.stable, http, subject.now)
-    return {name: metric.phi for name, metric in found.metrics.items()}
+def past_of(settings: Settings) -> float:
+    """How many seconds of stable alone tell what is usual."""
+    if settings.past is None:
+        return PAST if settings.prometheus is not None else 0.0
+    return seconds(settings.past)
 
 
 def rules(settings: Settings, edges: tuple[float, ...]) -> Policy:

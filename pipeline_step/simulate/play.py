@@ -62,15 +62,15 @@ class Played:
 
 
 def learnt(strategy: Strategy, scenario: Scenario, seed: int) -> Evidence:
-    """What stable's past teaches the judge where the gate asks a Prometheus server for it."""
+    """What stable's past teaches the judge, read of a Prometheus server or watched."""
     rules, evidence = compare.rules(strategy.gate, strategy.edges), Evidence()
     if strategy.gate.prometheus is None:
-        return evidence
+        rules = compare.rules(strategy.gate, ())
     source = Random(seed)  # noqa: S311 (no secret)
     window = max(past.POLL, strategy.lag)
     usual = scenario if scenario.kind is Kind.BURSTS else dataclasses.replace(scenario, kind=Kind.NONE)
     traffic = Traffic(usual, window, source, source.random())
-    for number in range(round(seconds(strategy.gate.past) / window)):
+    for number in range(round(compare.past_of(strategy.gate) / window)):
         evidence = update(rules, evidence, traffic.windows(number * window, 0.0, rules.metrics), 0.0)
     return evidence
 

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline_step.gates import exposition
 from pipeline_step.sandbox import Sandbox
-from tests.scenarios.bed import Api, Bed
+from tests.scenarios.bed import Api, Bed, eventually
 from tests.scenarios.conftest import GATEWAY
 from tests.scenarios.world import APP, World, make
 from tests.testbed import environment, network
@@ -118,6 +118,22 @@ def test_a_preview_that_fails_sometimes_is_reverted_and_the_reason_tells_all(wor
     assert world.weight() == 0
     assert counts[500] <= 60
     assert counts[200] > 100
+
+
+@pytest.mark.sandbox
+def test_stable_is_watched_before_the_first_request_where_that_is_wanted(world: World) -> None:
+    gate = {**SHOP_GATE, "past": "3s"}
+    world.configure(gates=[{"compare": gate}], strategy={"steps": [20], "bake": "60s", "poll": "0.5s"})
+    world.deploy(FAIL_RATE="0.5")
+    with traffic(world):
+        began = time.monotonic()
+        run = world.begin("rollout", "-o", "json")
+        found = eventually(world.recorded, "the rollout is recorded") or {}
+        assert time.monotonic() - began >= 3
+        assert found["counters"]["compare"]["evidence"]["metrics"]["errors"]["recent_total"] > 50
+        done = run.end()
+    assert done.code == 3, done.err
+    assert "compare: REVERT after" in done.result["reason"]
 
 
 @pytest.mark.sandbox

@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from pipeline_step.gates import Sources, Subject, compare
+from pipeline_step.gates import Sources, Subject, compare, watching
 from pipeline_step.gates.history import History
 from pipeline_step.gates.past import taught
 from pipeline_step.judge import Evidence, Metric, MetricEvidence, Policy
@@ -78,11 +78,11 @@ def test_the_first_look_asks_a_real_prometheus_for_the_past(
         phi = {name: one["phi"] for name, one in found.counters["evidence"]["metrics"].items()}
     assert phi["errors"] < 2.5, "two windows or more that compare the pods"
     assert phi["latency"] < 2.5
-    assert compare.spread(gate, now, sources.http)["errors"] < 2.5
+    assert watching.spread(gate, now, sources.http)["errors"] < 2.5
     untaught = msgspec.structs.replace(gate, past="0s")
     before = compare.measure("compare", untaught, now, sources, {}).counters["evidence"]["metrics"]
     assert before["errors"]["df"] == 0
-    assert compare.spread(untaught, now, sources.http) == {}
+    assert watching.spread(untaught, now, sources.http) == {}
 
 
 def test_a_past_that_cannot_be_read_delays_nothing(
@@ -98,4 +98,4 @@ def test_a_past_that_cannot_be_read_delays_nothing(
     gate = msgspec.convert({"prometheus": {"url": site(respond).url}}, compare.Settings)
     found = compare.measure("compare", gate, subject, sources, {})
     assert found.counters["evidence"]["metrics"]["errors"]["df"] == 0
-    assert compare.spread(gate, subject, sources.http) == {}
+    assert watching.spread(gate, subject, sources.http) == {}
