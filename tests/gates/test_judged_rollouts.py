@@ -239,3 +239,31 @@ def test_on_a_real_cluster_with_istio(real_world: tuple[World, str], source: str
     assert "compare: REVERT after" in done.result["reason"]
     assert world.weight() == 0
     assert counts[500] <= 100
+
+
+@pytest.mark.testbed
+@pytest.mark.parametrize(
+    ("fault", "words", "most"),
+    [
+        ({"FAIL_RATE": "0.1"}, "failed (", 100),
+        ({"FAIL_RATE": "1"}, "failed (100.00 %)", 100),
+        ({"SLOW_RATE": "0.5", "SLOW_SECONDS": "0.7"}, "slower than 500 ms", 0),
+    ],
+    ids=["a tenth fails", "all fail", "half are slow"],
+)
+def test_bad_previews_leave_a_real_cluster_by_their_evidence(
+    real_world: tuple[World, str], fault: dict[str, str], words: str, most: int
+) -> None:
+    """The default ramp on what a real Prometheus knows of the real gateway; users count the failures themselves."""
+    world, prometheus = real_world
+    gate = {"prometheus": {"url": prometheus, "preset": "istio"}, "latency": {"slower_than": "500ms"}}
+    world.configure(gates=[{"compare": gate}], strategy={"steps": "auto", "poll": "1s", "deadline": "2m"})
+    world.deploy(**fault)
+    with traffic(world, 100) as counts:
+        time.sleep(10)
+        done = world.step("rollout", "-o", "json")
+    assert done.code == 3, done.err
+    assert "compare: REVERT after" in done.result["reason"]
+    assert words in done.result["reason"]
+    assert world.weight() == 0
+    assert counts[500] <= most
