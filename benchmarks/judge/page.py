@@ -16,7 +16,8 @@ metrics to every column.
 
 Settings. Flagger: a check a minute, success at least 99 %, threshold 5. Argo Rollouts: a measurement a minute, success
 at least 99 %, failureLimit 1. Kayenta: error rate a minute, judged every 10 minutes, marginal 75, pass 95. Ours: alpha
-1 %, beta 5 %, margin 0.2 pp; `auto` is the ramp with a harm budget of 50 requests.
+1 %, beta 5 %, margin 0.2 pp; `auto` is the ramp with a harm budget of 50 requests. Stable is one pod here; what several
+pods cost, and what their past saves, is in [judge-past.md](judge-past.md).
 """
 
 FAULT_WORDS = """## Faults
