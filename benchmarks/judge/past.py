@@ -24,7 +24,7 @@ Written by `python -m benchmarks.judge past --runs {runs}`. {runs} rollouts a ce
 (harm budget 20, margin 0.5 pp), polls every 5 s without delay; stable fails 0.1 %. Failures come in bursts or not, and
 only the counts of stable's own pods can tell: until they have, the judge assumes bursts of three. `past` is how much of
 stable's history it has read before its first look, the same one for an eighth of the rollouts; `0s` is also what it
-knows where pods are scraped directly.
+knows where pods are scraped directly, unless `past` has stable watched before the first shift.
 
 Of a preview that fails 2 %: median time to the revert, failed requests on average with their 95 % interval. Of a
 preview as good as stable: median time to the promotion, share reverted with its 95 % interval. Last, a preview no worse
