@@ -5,6 +5,7 @@ Evidence weighs less for as long as it is not known how much failures come in bu
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline_step.errors import ConfigError, HttpError
@@ -37,16 +38,16 @@ def learn(
 ) -> Evidence:
     """The evidence with what a Prometheus server knows of stable before `end`; unchanged where it knows nothing.
 
-    A past that can't be read is no reason to wait: the judge is only slower without it.
+    A past that can't be read is no reason to wait: the judge is only slower without it. Metrics are asked for one by
+    one, since the durations of many pods may be more than a server gives in time.
     """
-    if since <= 0 or all(metric.name in evidence.metrics for metric in policy.metrics):
-        return evidence
-    slow = next((metric for metric in policy.metrics if metric.edges), None)
-    try:
-        found = history.read(
-            server, stable, http, limit=slow.edge if slow else None, end=end, since=since, poll=POLL,
-            edges=slow.edges if slow else (),
-        )  # fmt: skip
-        return taught(policy, evidence, found)
-    except (HttpError, ConfigError):
-        return evidence
+    for metric in policy.metrics:
+        if since <= 0 or metric.name in evidence.metrics:
+            continue
+        limit, edges = (metric.edge, metric.edges) if metric.edges else (None, ())
+        try:
+            found = history.read(server, stable, http, limit=limit, end=end, since=since, poll=POLL, edges=edges)
+            evidence = taught(replace(policy, metrics=(metric,)), evidence, found)
+        except (HttpError, ConfigError):
+            continue
+    return evidence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -99,3 +100,30 @@ def test_a_past_that_cannot_be_read_delays_nothing(
     found = compare.measure("compare", gate, subject, sources, {})
     assert found.counters["evidence"]["metrics"]["errors"]["df"] == 0
     assert watching.spread(gate, subject, sources.http) == {}
+
+
+def test_durations_that_are_too_many_leave_what_is_known_of_errors(
+    site: Callable[..., Site], subject: Subject, sources: Sources
+) -> None:
+    rows = [
+        {"metric": {"pod": pod, "code": code}, "values": [[5.0 * n, str(count * n)] for n in range(60)]}
+        for pod in "ab"
+        for code, count in (("200", 480), ("503", 20))
+    ]
+    edges = [("0.5", "480"), ("+Inf", "500")]
+
+    def respond(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        kind = {"Content-Type": "application/json"}
+        if "query_range" in path:
+            if "bucket" in path:
+                return 503, kind, b'{"status": "error", "error": "query timed out"}'
+            return 200, kind, json.dumps({"data": {"resultType": "matrix", "result": rows}}).encode()
+        named = [{"le": edge} for edge, _ in edges] if "bucket" in path else [{"code": "200"}]
+        found = [{"metric": {"pod": "a", **labels}, "value": [300, "500"]} for labels in named]
+        return 200, kind, json.dumps({"data": {"resultType": "vector", "result": found}}).encode()
+
+    settings = {"prometheus": {"url": site(respond).url}, "latency": {"slower_than": "500ms"}}
+    found = compare.measure("compare", msgspec.convert(settings, compare.Settings), subject, sources, {})
+    metrics = found.counters["evidence"]["metrics"]
+    assert (metrics["errors"]["df"], metrics["errors"]["phi"]) == (59, 1.0)
+    assert metrics["latency"]["df"] == 0
