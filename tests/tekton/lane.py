@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,13 @@ class Lane:
         """Create a run."""
         self.kubectl("create", "-f", "-", text=yaml.safe_dump(obj))
 
-    def start_pipeline(self, spec: Obj | None = None, **parameters: str) -> str:
-        """Start the pull request's Pipeline as its sample does; the PipelineRun's name."""
+    def start_pipeline(self, change: Callable[[Obj], None] = lambda spec: None, **parameters: str) -> str:
+        """Start the pull request's Pipeline as its sample does, with its spec changed; the PipelineRun's name."""
         sample = yaml.safe_load((CATALOG / "pipeline/pipeline-step-pull-request/0.1/samples/run.yaml").read_text())
         name = f"pull-request-{os.urandom(3).hex()}"
         run = copy.deepcopy(sample) | {"metadata": {"name": name}}
         run["spec"]["params"] = self.parameters(**{"image": "localhost/sample:2", "sha": "abcdef1", **parameters})
-        run["spec"] |= spec or {}
+        change(run["spec"])
         self.create(run)
         return name
 

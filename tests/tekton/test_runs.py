@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import signal
@@ -164,8 +165,66 @@ def test_guard_heals_what_a_killed_pod_left(lane: Lane, configure: Callable[...,
     assert_untouched(before, lane.world.virtual_service())
 
 
+@pytest.mark.usefixtures("memory_is_limited")
+def test_a_step_that_runs_out_of_memory_is_healed_by_finally(lane: Lane, configure: Callable[..., None]) -> None:
+    configure(**LONG)
+    before, image = lane.world.virtual_service(), lane.world.production_image()
+    limit = {"pipelineTaskName": "rollout", "computeResources": {"limits": {"memory": "120Mi"}}}
+    name = lane.start_pipeline(lambda spec: spec["taskRunSpecs"].append(limit))
+    lane.await_weight(10)
+
+    squeeze(lane, lane.task_runs(name)["rollout"]["metadata"]["name"])
+
+    run = lane.wait("pipelinerun", name)
+    assert reason(run) == "Failed"
+    tasks = lane.task_runs(name)
+    pod = lane.get("pod", tasks["rollout"]["status"]["podName"])
+    ended = [status["state"]["terminated"] for status in pod["status"]["containerStatuses"]]
+    assert [end["reason"] for end in ended] == ["OOMKilled"], ended
+    assert "no share" not in results(tasks["revert"])["reason"], "the killed step had left its share"
+    assert_untouched(before, lane.world.virtual_service())
+    assert lane.world.production_image() == image
+    lane.world.await_answers({"1"})
+
+
+@pytest.fixture
+def memory_is_limited() -> None:
+    """Skips where the kernel gives containers no limit of memory."""
+    if (
+        not list(Path("/sys/fs/cgroup").glob("memory/memory.limit_in_bytes"))
+        and not Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    ):
+        pytest.skip("this kernel has no memory controller")
+
+
+def squeeze(lane: Lane, task_run: str) -> None:
+    """Lower the container's limit to what it uses, as often as it takes until the kernel kills the step for it."""
+    process = process_of(lane, task_run)
+    lines = [line.split(":", 2) for line in read(process / "cgroup").decode().splitlines()]
+    groups = {controller: path for _, controller, path in lines}
+    one = Path("/sys/fs/cgroup/memory") / groups["memory"].lstrip("/") if "memory" in groups else None
+    group = one or Path("/sys/fs/cgroup") / groups[""].lstrip("/")
+    limit, usage = ("limit_in_bytes", "usage_in_bytes") if one else ("max", "current")
+
+    def killed() -> bool:
+        if not process.exists():
+            return True
+        # Refused while nothing can be given back, and a group that is gone has no files.
+        with contextlib.suppress(OSError):
+            used = int((group / f"memory.{usage}").read_text())
+            (group / f"memory.{limit}").write_text(str(max(used - 4096, 4096)))
+        return False
+
+    eventually(killed, "the kernel kills the step", 60)
+
+
 def kill(lane: Lane, task_run: str) -> None:
-    """End the step's process as the kernel does when memory runs out: without a signal that it could heed."""
+    """End the step's process at once, without a signal that it could heed."""
+    os.kill(int(process_of(lane, task_run).name), signal.SIGKILL)
+
+
+def process_of(lane: Lane, task_run: str) -> Path:
+    """The folder in /proc of the step's process."""
     pod = lane.get("taskrun", task_run)["status"]["podName"]
     uid = lane.get("pod", pod)["metadata"]["uid"]
     (process,) = (
@@ -175,7 +234,7 @@ def kill(lane: Lane, task_run: str) -> None:
         and b"python" in read(folder / "cmdline").split(b"\0")[0]
         and uid.encode() in read(folder / "cgroup").replace(b"_", b"-")
     )
-    os.kill(int(process.name), signal.SIGKILL)
+    return process
 
 
 def read(path: Path) -> bytes:
