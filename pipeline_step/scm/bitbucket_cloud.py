@@ -36,6 +36,7 @@ from pipeline_step.scm import (
     upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
+from pipeline_step.scm.shared import names, number_of, same_branch
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
@@ -198,7 +199,7 @@ def _full(http: Http, repo: Repository, end: _End) -> str:
 def changed_files(http: Http, repo: Repository, number: int) -> tuple[str, ...]:
     """GET /pullrequests/{id}/diffstat."""
     diffs = _pages(http, repo, f"{_repo(repo)}/pullrequests/{number}/diffstat", _Page[_Diff])
-    return tuple(dict.fromkeys(side.path for diff in diffs for side in (diff.new, diff.old) if side))
+    return names((diff.new.path if diff.new else None, diff.old.path if diff.old else None) for diff in diffs)
 
 
 def read_file(http: Http, repo: Repository, path: str, ref: str) -> bytes | None:
@@ -234,7 +235,9 @@ def comments(http: Http, repo: Repository, number: int) -> tuple[Comment, ...]:
 
 def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     """GET /pullrequests/{id}/comments/{id}."""
-    response = http.get(f"{_repo(repo)}/pullrequests/{number}/comments/{_id(comment)}", accept=(200, 404))
+    response = http.get(
+        f"{_repo(repo)}/pullrequests/{number}/comments/{number_of(comment, 'Bitbucket')}", accept=(200, 404)
+    )
     raw = response.decode(_Comment) if response.status == 200 else None
     if raw is None or raw.deleted:
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
@@ -320,8 +323,7 @@ def create_branch(http: Http, repo: Repository, branch: str, sha: str) -> None:
     if "already exists" not in response.text and "BRANCH_ALREADY_EXISTS" not in response.text:
         raise HttpError(f"POST {response.url} answered 400 ({server_message(response)})", 400)
     there = http.get(f"{url}/{quote(branch)}").decode(_BranchHead).target.hash
-    if there != sha:
-        raise Refused(f"branch {branch} of {repo} exists already at {there[:12]}, not at {sha[:12]}")
+    same_branch(repo, branch, there, sha)
 
 
 def open_pull_request(
@@ -353,13 +355,6 @@ def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None
 
 def _repo(repo: Repository) -> str:
     return f"{repo.url}/repositories/{quote(repo.owner, safe='')}/{quote(repo.name, safe='')}"
-
-
-def _id(comment: str) -> int:
-    try:
-        return int(comment)
-    except ValueError:
-        raise Refused(f"{comment!r} is not the id of a comment: Bitbucket's are numbers") from None
 
 
 def _quoted(text: str) -> str:

@@ -33,6 +33,7 @@ from pipeline_step.scm import (
     upsert,
 )
 from pipeline_step.scm.remote import Remote
+from pipeline_step.scm.shared import EMOJI, names, number_of
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
@@ -57,11 +58,6 @@ PERMISSIONS: tuple[tuple[str, Role], ...] = (
     ("REPO_WRITE", Role.WRITE),
     ("REPO_READ", Role.READ),
 )
-REACTIONS: Mapping[Reaction, str] = {
-    Reaction.SEEN: "eyes",
-    Reaction.DONE: "rocket",
-    Reaction.REFUSED: "confused",
-}
 
 
 class _User(Struct):
@@ -204,12 +200,8 @@ def _pull(repo: Repository, pull: _Pull) -> PullRequest:
 def changed_files(http: Http, repo: Repository, number: int) -> tuple[str, ...]:
     """GET /pull-requests/{id}/changes."""
     url = f"{_repo(repo)}/pull-requests/{number}/changes"
-    paths: dict[str, None] = {}
-    for change in _pages(http, url, _Page[_Change], withComments="false"):
-        paths[change.path.toString] = None
-        if change.srcPath:
-            paths[change.srcPath.toString] = None
-    return tuple(paths)
+    changes = _pages(http, url, _Page[_Change], withComments="false")
+    return names((one.path.toString, one.srcPath.toString if one.srcPath else None) for one in changes)
 
 
 def read_file(http: Http, repo: Repository, path: str, ref: str) -> bytes | None:
@@ -253,7 +245,9 @@ def _with_answers(raw: _Comment) -> Iterator[_Comment]:
 
 def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     """GET /pull-requests/{id}/comments/{id}."""
-    response = http.get(f"{_repo(repo)}/pull-requests/{number}/comments/{_id(comment)}", accept=(200, 404))
+    response = http.get(
+        f"{_repo(repo)}/pull-requests/{number}/comments/{number_of(comment, 'Bitbucket')}", accept=(200, 404)
+    )
     if response.status == 404:
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(repo, number, response.decode(_Comment))
@@ -294,8 +288,8 @@ def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compo
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
     """PUT /comments/{id}/reactions/{emoticon}."""
     place = f"comment-likes/latest/projects/{quote(repo.owner, safe='~')}/repos/{quote(repo.name, safe='')}"
-    url = f"{repo.url}/{place}/pull-requests/{number}/comments/{_id(comment)}/reactions/{REACTIONS[reaction]}"
-    http.request("PUT", url)
+    url = f"{repo.url}/{place}/pull-requests/{number}/comments/{number_of(comment, 'Bitbucket')}/reactions"
+    http.request("PUT", f"{url}/{EMOJI[reaction]}")
 
 
 def role(http: Http, repo: Repository, user: str) -> Role:
@@ -394,13 +388,6 @@ def _pages_of(repo: Repository) -> str:
 
 def _page_of(repo: Repository, number: int) -> str:
     return f"{_pages_of(repo)}/pull-requests/{number}"
-
-
-def _id(comment: str) -> int:
-    try:
-        return int(comment)
-    except ValueError:
-        raise Refused(f"{comment!r} is not the id of a comment: Bitbucket's are numbers") from None
 
 
 def _me(http: Http, repo: Repository) -> str:

@@ -31,6 +31,7 @@ from pipeline_step.scm import (
     upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
+from pipeline_step.scm.shared import EMOJI, names, number_of, same_branch
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
@@ -56,11 +57,6 @@ ROLES: Mapping[str, Role] = {
     "write": Role.WRITE,
     "admin": Role.ADMIN,
     "owner": Role.ADMIN,
-}
-REACTIONS: Mapping[Reaction, str] = {
-    Reaction.SEEN: "eyes",
-    Reaction.DONE: "rocket",
-    Reaction.REFUSED: "confused",
 }
 
 
@@ -176,12 +172,8 @@ def _pull(pull: _Pull) -> PullRequest:
 
 def changed_files(http: Http, repo: Repository, number: int) -> tuple[str, ...]:
     """GET /pulls/{number}/files."""
-    paths: dict[str, None] = {}
-    for file in _pages(http, f"{_repo(repo)}/pulls/{number}/files", _File):
-        paths[file.filename] = None
-        if file.previous_filename:
-            paths[file.previous_filename] = None
-    return tuple(paths)
+    files = _pages(http, f"{_repo(repo)}/pulls/{number}/files", _File)
+    return names((file.filename, file.previous_filename) for file in files)
 
 
 def read_file(http: Http, repo: Repository, path: str, ref: str) -> bytes | None:
@@ -209,7 +201,7 @@ def comments(http: Http, repo: Repository, number: int) -> tuple[Comment, ...]:
 
 def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     """GET /issues/comments/{id}."""
-    response = http.get(f"{_repo(repo)}/issues/comments/{_id(comment)}", accept=(200, 204))
+    response = http.get(f"{_repo(repo)}/issues/comments/{number_of(comment, 'Gitea')}", accept=(200, 204))
     raw = response.decode(_Comment) if response.status == 200 else None
     if raw is None or raw.pull_request_url.rpartition("/")[2] != str(number):
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
@@ -245,8 +237,8 @@ def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compo
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
     """POST /issues/comments/{id}/reactions; the same reaction twice is one."""
-    url = f"{_repo(repo)}/issues/comments/{_id(comment)}/reactions"
-    http.request("POST", url, json={"content": REACTIONS[reaction]}, idempotent=True)
+    url = f"{_repo(repo)}/issues/comments/{number_of(comment, 'Gitea')}/reactions"
+    http.request("POST", url, json={"content": EMOJI[reaction]}, idempotent=True)
 
 
 def role(http: Http, repo: Repository, user: str) -> Role:
@@ -312,8 +304,7 @@ def create_branch(http: Http, repo: Repository, branch: str, sha: str) -> None:
     if response.status == 201:
         return
     there = http.get(f"{_repo(repo)}/branches/{quote(branch)}").decode(_BranchHead).commit.id
-    if there != sha:
-        raise Refused(f"branch {branch} of {repo} exists already at {there[:12]}, not at {sha[:12]}")
+    same_branch(repo, branch, there, sha)
 
 
 def open_pull_request(
@@ -354,13 +345,6 @@ def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None
 
 def _repo(repo: Repository) -> str:
     return f"{repo.url}/repos/{quote(repo.owner, safe='')}/{quote(repo.name, safe='')}"
-
-
-def _id(comment: str) -> int:
-    try:
-        return int(comment)
-    except ValueError:
-        raise Refused(f"{comment!r} is not the id of a comment: Gitea's are numbers") from None
 
 
 def _pages(http: Http, url: str, item: type[T], **params: str) -> Iterator[T]:

@@ -34,6 +34,7 @@ from pipeline_step.scm import (
     upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
+from pipeline_step.scm.shared import EMOJI, names, number_of, same_branch
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
@@ -59,11 +60,6 @@ ROLES: Mapping[str, Role] = {
     "write": Role.WRITE,
     "maintain": Role.MAINTAIN,
     "admin": Role.ADMIN,
-}
-REACTIONS: Mapping[Reaction, str] = {
-    Reaction.SEEN: "eyes",
-    Reaction.DONE: "rocket",
-    Reaction.REFUSED: "confused",
 }
 
 
@@ -198,16 +194,10 @@ def _pull(pull: _Pull) -> PullRequest:
 
 def changed_files(http: Http, repo: Repository, number: int) -> tuple[str, ...]:
     """GET /pulls/{number}/files; GitHub tells no more than 3,000."""
-    paths: dict[str, None] = {}
-    count = 0
-    for file in _pages(http, f"{_repo(repo)}/pulls/{number}/files", _File):
-        count += 1
-        paths[file.filename] = None
-        if file.previous_filename:
-            paths[file.previous_filename] = None
-    if count >= FILES_LIMIT:
+    files = tuple(_pages(http, f"{_repo(repo)}/pulls/{number}/files", _File))
+    if len(files) >= FILES_LIMIT:
         raise HttpError(f"GitHub lists only {FILES_LIMIT} changed files, and pull request {number} has as many or more")
-    return tuple(paths)
+    return names((file.filename, file.previous_filename) for file in files)
 
 
 def read_file(http: Http, repo: Repository, path: str, ref: str) -> bytes | None:
@@ -244,7 +234,7 @@ def comments(http: Http, repo: Repository, number: int) -> tuple[Comment, ...]:
 
 def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     """GET /issues/comments/{id}."""
-    raw = http.get(f"{_repo(repo)}/issues/comments/{_id(comment)}").decode(_Comment)
+    raw = http.get(f"{_repo(repo)}/issues/comments/{number_of(comment, 'GitHub')}").decode(_Comment)
     if raw.issue_url.rpartition("/")[2] != str(number):
         raise Refused(f"comment {comment} is not on pull request {number} of {repo}")
     return _comment(raw)
@@ -285,8 +275,8 @@ def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compo
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
     """POST /issues/comments/{id}/reactions; the same reaction twice is one."""
-    url = f"{_repo(repo)}/issues/comments/{_id(comment)}/reactions"
-    http.request("POST", url, json={"content": REACTIONS[reaction]}, idempotent=True)
+    url = f"{_repo(repo)}/issues/comments/{number_of(comment, 'GitHub')}/reactions"
+    http.request("POST", url, json={"content": EMOJI[reaction]}, idempotent=True)
 
 
 def role(http: Http, repo: Repository, user: str) -> Role:
@@ -325,8 +315,7 @@ def create_branch(http: Http, repo: Repository, branch: str, sha: str) -> None:
     if response.status == 201:
         return
     there = http.get(f"{_repo(repo)}/git/ref/heads/{quote(branch)}").decode(_Ref).object.sha
-    if there != sha:
-        raise Refused(f"branch {branch} of {repo} exists already at {there[:12]}, not at {sha[:12]}")
+    same_branch(repo, branch, there, sha)
 
 
 def open_pull_request(
@@ -389,13 +378,6 @@ def set_deployment(http: Http, repo: Repository, deployment: Deployment) -> None
 
 def _repo(repo: Repository) -> str:
     return f"{repo.url}/repos/{quote(repo.owner, safe='')}/{quote(repo.name, safe='')}"
-
-
-def _id(comment: str) -> int:
-    try:
-        return int(comment)
-    except ValueError:
-        raise Refused(f"{comment!r} is not the id of a comment: GitHub's are numbers") from None
 
 
 def _pages(http: Http, url: str, item: type[T]) -> Iterator[T]:

@@ -34,6 +34,7 @@ from pipeline_step.scm import (
     upsert,
 )
 from pipeline_step.scm.remote import Remote, owner_and_name
+from pipeline_step.scm.shared import EMOJI, names, number_of, same_branch
 
 if TYPE_CHECKING:
     from pipeline_step.http import Http
@@ -68,12 +69,6 @@ LEVELS: tuple[tuple[int, Role], ...] = (
     (10, Role.READ),
 )
 """The least access level of each role: Owner, Maintainer, Developer, Reporter, Guest."""
-
-REACTIONS: Mapping[Reaction, str] = {
-    Reaction.SEEN: "eyes",
-    Reaction.DONE: "rocket",
-    Reaction.REFUSED: "confused",
-}
 
 
 class _User(Struct):
@@ -196,7 +191,7 @@ def changed_files(http: Http, repo: Repository, number: int) -> tuple[str, ...]:
     if (_merge_request(http, repo, number).changes_count or "").endswith("+"):
         raise HttpError(f"GitLab does not list all the files that merge request {number} changes")
     diffs = _pages(http, f"{_project(repo)}/merge_requests/{number}/diffs", _Diff)
-    return tuple(dict.fromkeys(path for diff in diffs for path in (diff.new_path, diff.old_path)))
+    return names((diff.new_path, diff.old_path) for diff in diffs)
 
 
 def read_file(http: Http, repo: Repository, path: str, ref: str) -> bytes | None:
@@ -242,7 +237,7 @@ def comments(http: Http, repo: Repository, number: int) -> tuple[Comment, ...]:
 
 def comment(http: Http, repo: Repository, number: int, comment: str) -> Comment:
     """GET /merge_requests/{iid}/notes/{id}."""
-    url = f"{_project(repo)}/merge_requests/{number}/notes/{_id(comment)}"
+    url = f"{_project(repo)}/merge_requests/{number}/notes/{number_of(comment, 'GitLab')}"
     response = http.get(url, accept=(200, 404))
     note = response.decode(_Note) if response.status == 200 else None
     if note is None or note.system:
@@ -285,8 +280,8 @@ def upsert_comment(http: Http, repo: Repository, number: int, marker: str, compo
 
 def react(http: Http, repo: Repository, number: int, comment: str, reaction: Reaction) -> None:
     """POST /notes/{id}/award_emoji; 404 also says that it is there already."""
-    url = f"{_project(repo)}/merge_requests/{number}/notes/{_id(comment)}/award_emoji"
-    response = http.request("POST", url, json={"name": REACTIONS[reaction]}, accept=(201, 404))
+    url = f"{_project(repo)}/merge_requests/{number}/notes/{number_of(comment, 'GitLab')}/award_emoji"
+    response = http.request("POST", url, json={"name": EMOJI[reaction]}, accept=(201, 404))
     if response.status == 404 and "already been taken" not in response.text:
         raise HttpError(f"POST {response.url} answered 404 ({server_message(response)})", 404)
 
@@ -329,8 +324,7 @@ def create_branch(http: Http, repo: Repository, branch: str, sha: str) -> None:
     if "already exists" not in response.text:
         raise HttpError(f"POST {response.url} answered 400 ({server_message(response)})", 400)
     there = http.get(f"{url}/{quote(branch, safe='')}").decode(_Branch).commit.id
-    if there != sha:
-        raise Refused(f"branch {branch} of {repo} exists already at {there[:12]}, not at {sha[:12]}")
+    same_branch(repo, branch, there, sha)
 
 
 def open_pull_request(
@@ -388,13 +382,6 @@ def _environment(http: Http, repo: Repository, name: str) -> _Environment | None
 
 def _project(repo: Repository) -> str:
     return f"{repo.url}/projects/{quote(f'{repo.owner}/{repo.name}', safe='')}"
-
-
-def _id(comment: str) -> int:
-    try:
-        return int(comment)
-    except ValueError:
-        raise Refused(f"{comment!r} is not the id of a comment: GitLab's are numbers") from None
 
 
 def _pages(http: Http, url: str, item: type[T], **params: str) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 TOKEN = "s3cret-t0ken-of-the-tests"
+FORMS = (TOKEN, base64.b64encode(f":{TOKEN}".encode()).decode().rstrip("="), quote(TOKEN, safe=""))
+"""The token as it could leak: in a log, an error, a comment, an object of the cluster."""
 
 
 @dataclass
@@ -164,3 +167,5 @@ def running(provider: Provider) -> Iterator[Running]:
         server.shutdown()
         server.server_close()
         thread.join()
+        told = json.dumps(state.exchanges)
+        assert not any(form in told for form in FORMS), "the token is in a URL, a body or an answer"
