@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := 0.13.9
 
-.PHONY: help demo test lint docs bench lock image testbed-up testbed-down testbed-status testbed-build testbed-test clean
+.PHONY: help demo test lint fuzz docs bench lock image testbed-up testbed-down testbed-status testbed-build testbed-test clean
 
 help:  ## Show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,11 @@ lint: $(VENV)/ready  ## Run the checkers alone, and format
 
 docs: $(VENV)/ready  ## Build the documentation's site into dist/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+SECONDS_EACH ?= 60
+fuzz: $(VENV)/ready  ## Search for inputs that break: comments, answers, owners' files (SECONDS_EACH=60)
+	$(BIN)/uv pip install --quiet --target .fuzz atheris
+	PYTHONPATH=.fuzz $(BIN)/python -m tests.fuzz $(SECONDS_EACH)
 
 bench: $(VENV)/ready  ## Measure, and write docs/benchmarks.md
 	$(BIN)/python -m benchmarks
@@ -65,4 +70,4 @@ image:  ## Build the image with docker, podman or buildah (TARGET=with-helm adds
 	  $(if $(HELM),--build-arg HELM=$(HELM)) $(if $(PLATFORM),--platform $(PLATFORM)) $(IMAGE_FLAGS) .
 
 clean:  ## Remove what was installed and built here
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

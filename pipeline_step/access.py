@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CODEOWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS", ".gitlab/CODEOWNERS", ".gitea/CODEOWNERS")
 
+MOST_DEEP, MOST_STARS = 3, 8
+"""Of `**` and of `*` in a pattern of CODEOWNERS: each more makes telling whether a path fits many times as long."""
+
 READING = frozenset({Verb.STATUS, Verb.HELP})
 RETREATING = frozenset({Verb.REVERT, Verb.PAUSE, Verb.FREEZE})
 """What makes production safer: whoever has the role may do it, on any commit, frozen or not."""
@@ -174,6 +177,10 @@ def not_owned(codeowners: str, files: Iterable[str], user: str, in_team: Callabl
 
     if any(line.lstrip().startswith(("[", "^[")) for line in codeowners.splitlines()):
         raise Refused("the CODEOWNERS file has sections, which can't be judged; list users and teams instead")
+    for line in codeowners.splitlines():
+        pattern = (line.split() or [""])[0]
+        if "***" in pattern or pattern.count("**") > MOST_DEEP or pattern.count("*") > MOST_STARS:
+            raise Refused(f"the CODEOWNERS file has a pattern with too many stars to be judged: {pattern[:40]}")
     try:
         rules = CodeOwners(codeowners)
     except ValueError as error:
