@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline_step.sandbox import Sandbox
 from tests.scm.providers import gitea, github, gitlab
-from tests.scm.server import TOKEN, Provider
+from tests.scm.server import FORMS, TOKEN, Provider
 from tests.scm.world import World
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "croc-hunter"
@@ -51,9 +51,11 @@ def pull_request(name: str, url: str) -> dict[str, str]:
 
 def step(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline_step", *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         command, cwd=EXAMPLE, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
+    assert not any(form in done.stdout + done.stderr for form in FORMS)
+    return done
 
 
 def deploy(environment: dict[str, str], sha: str) -> None:

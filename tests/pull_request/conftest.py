@@ -9,7 +9,8 @@ import pytest
 
 from pipeline_step.sandbox import Sandbox
 from tests.pull_request.bed import EXAMPLE, PROVIDERS, environ
-from tests.scm.server import Running, running
+from tests.scm.server import FORMS, Running
+from tests.scm.server import running as serving
 from tests.scm.world import World, new_world
 
 
@@ -20,6 +21,12 @@ def sandbox() -> Iterator[Sandbox]:
             ["kubectl", "apply", "-f", EXAMPLE / "cluster.yaml"], env=environ(running), check=True, timeout=30
         )
         yield running
+        kinds = "virtualservices,leases,events,events.events.k8s.io,deployments,services,pods,namespaces"
+        command = ["kubectl", "get", kinds, "--all-namespaces", "--output=yaml"]
+        text = subprocess.run(
+            command, env=environ(running), check=True, timeout=60, capture_output=True, text=True
+        ).stdout
+        assert not any(form in text for form in FORMS), "the token is in an object of the cluster"
 
 
 @pytest.fixture
@@ -29,5 +36,5 @@ def world() -> World:
 
 @pytest.fixture(params=PROVIDERS)
 def provider(request: pytest.FixtureRequest, world: World) -> Iterator[tuple[str, Running]]:
-    with running(PROVIDERS[request.param](world)) as server:
+    with serving(PROVIDERS[request.param](world)) as server:
         yield request.param, server
