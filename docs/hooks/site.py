@@ -42,7 +42,8 @@ def _pages(nav: object) -> list[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is written from the code, and every file of the repository that a page links to."""
     pages = {name: (ROOT / path).read_text(encoding="utf-8") for name, path in WRITTEN_ELSEWHERE.items()}
-    pages["index.md"] = pages["index.md"].partition("\n## Commands\n")[0]
+    readme = pages["index.md"].partition("\n## Commands\n")[0]
+    pages["index.md"] = readme.replace("<details>", '<details markdown="1">')
     pages |= {f"commands/{name.replace(' ', '-')}.md": text for name, text in reference.command_pages()}
     written = {file.src_uri: file.content_string for file in files.documentation_pages()}
     for name, text in sources.linked(ROOT, pages | written):

@@ -55,7 +55,7 @@ def _home(place: str) -> str:
     if place in ROOT_PAGES.values():
         return ""
     if place.startswith("sources/"):
-        source = place.removeprefix("sources/")
+        source = re.sub(r"(^|/)dot-", r"\1.", place.removeprefix("sources/"))
         return source.removesuffix("/index.md") if source.endswith("/index.md") else posixpath.dirname(source)
     return posixpath.join("docs", posixpath.dirname(place))
 
@@ -70,7 +70,7 @@ def _page(root: Path, target: str) -> str:
         return ROOT_PAGES[target]
     if target.startswith("docs/"):
         return target.removeprefix("docs/")
-    shown = re.sub(r"(^|/)\.", r"\1", target)  # mkdocs leaves out what begins with a dot
+    shown = re.sub(r"(^|/)\.", r"\1dot-", target)  # mkdocs leaves out what begins with a dot
     if (root / target).is_dir():
         return f"sources/{shown}/index.md"
     return f"sources/{shown}" if target.endswith(".md") else f"sources/{shown}.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,3 +349,24 @@ def test_uses_names_files_and_steps_that_exist(path: Path) -> None:
             if place:
                 steps = [one["name"] for one in steps_below(only(REPOSITORY / place[1]))]
                 assert step.get("name", steps[0]) in steps
+
+
+def snippets(language: str) -> list[str]:
+    """The blocks of the README in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", (REPOSITORY / "README.md").read_text(), re.M | re.S)
+
+
+def test_the_readmes_snippet_for_pipelines_as_code_is_the_file_that_ships() -> None:
+    (snippet,) = (yaml.safe_load(text) for text in snippets("yaml") if "kind: PipelineRun" in text)
+    assert snippet == only(TEKTON / "pipelines-as-code/.tekton/pipeline-step-comment.yaml")
+
+
+def test_the_readmes_snippet_for_jenkins_x_writes_a_part_of_the_pack(tmp_path: Path) -> None:
+    (snippet,) = (text for text in snippets("sh") if ".lighthouse" in text)
+    subprocess.run(["sh", "-euc", snippet], cwd=tmp_path, check=True, timeout=20)
+    written = tmp_path / ".lighthouse/pipeline-step"
+    assert only(written / "comment.yaml") == only(TRIGGERS.parent / "comment.yaml")
+    jobs = only(written / "triggers.yaml")["spec"]["presubmits"]
+    assert {job["name"] for job in jobs} >= {"pipeline-step-shift", "pipeline-step-revert"}
+    for job in jobs:
+        assert job in presubmits()
