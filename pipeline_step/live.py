@@ -6,31 +6,26 @@ import dataclasses
 import io
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, assert_never
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline_step.model import Advance, Hold, Measurement, Policy, Promote, Revert, Stop, Target
+from pipeline_step import outlook
+from pipeline_step.model import Measurement, Target
 from pipeline_step.picture import Side, View, picture
 from pipeline_step.route import Seen
 from pipeline_step.run import Event, Look, Result, Run
 
 REDRAWN = 4  # times a second
-COMING = {
-    "promoting": "production rolls out the preview's image; then all requests go to it",
-    "undoing": "production rolls back to its previous image; then all requests go to it",
-}
-"""What follows an event by itself, by the event's kind."""
 
 
 class Progress:
     """What a rollout has told so far: `tell` and `show` take what `Run` gives, the rest is for a `View`."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self) -> None:
         self.weight = 0
         self.gates: Sequence[Measurement] = ()
         self.coming = ""
@@ -38,12 +33,12 @@ class Progress:
     def tell(self, event: Event) -> None:
         """A transition: what the gates said before it is of another weight."""
         self.weight, self.gates = event.weight, ()
-        self.coming = COMING.get(event.kind, "")
+        self.coming = outlook.COMING.get(event.kind, "")
 
     def show(self, look: Look) -> None:
         """A look between two transitions."""
         self.weight, self.gates = look.rollout.weight, look.measurements
-        self.coming = self._follows(look)
+        self.coming = outlook.follows(look.policy, look.rollout, look.measurements, look.decision)
 
     def sides(self, stable: str, preview: str) -> list[Side]:
         """Both sides as the first gate that counts requests sees them."""
@@ -62,27 +57,6 @@ class Progress:
             )
             for name, counts in ((stable, counted.stable), (preview, counted.preview))
         ]
-
-    def _follows(self, look: Look) -> str:
-        steps, step = self._policy.steps, look.rollout.step
-        match look.decision:
-            case Hold(reason):
-                last = "promotion" if self._policy.promote else "it is held there"
-                if self._policy.ramp:
-                    last = f"up to {self._policy.ramp.max_weight} % as the evidence allows, {last}"
-                then = f"{steps[step + 1].weight} %" if step + 1 < len(steps) else last
-                waited = next((m.gate for m in look.measurements if m.reason == reason), "")
-                return f"{f'waits for a verdict of {waited}' if waited else reason}; then {then}"
-            case Advance(weight=weight):
-                return f"{weight} %"
-            case Promote():
-                return "promotion: production gets the preview's image"
-            case Stop(reason):
-                return f"held at {look.rollout.weight} %: {reason}"
-            case Revert(reason):
-                return f"all requests go back to production: {reason}"
-            case _:
-                assert_never(look.decision)
 
 
 class Screen:
@@ -131,7 +105,7 @@ def followed(run: Run, work: Callable[[Run], Result], console: Console | None = 
     console = console or Console(stderr=True, highlight=False, markup=False, emoji=False)
     if not console.is_interactive:
         return work(run)
-    progress = Progress(run.policy)
+    progress = Progress()
     began = run.clock.time()
 
     def tell(event: Event) -> None:

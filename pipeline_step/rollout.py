@@ -110,7 +110,7 @@ def _follow(run: Run, rollout: Rollout, beat: Beat) -> Result:
             freeze = next((why for one in seen.values() if (why := freeze_in_force(run, one))), "")
             move = Hold(freeze) if freeze else _still_reviewed(run, rollout, move)
         move = _postponed(run, rollout, move, seen, waiting.reason)
-        run.show(Look(rollout=rollout, measurements=measurements, decision=move))
+        run.show(Look(rollout=rollout, measurements=measurements, decision=move, policy=run.policy))
         match move:
             case Hold():
                 if counters and run.clock.time() - recorded >= HEARTBEAT:

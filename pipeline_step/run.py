@@ -51,12 +51,14 @@ class Event:
 class Look:
     """One look at a rollout between two transitions: where it stands, what the gates say, what follows from that.
 
-    `at` is when it was shown, in seconds since 1970.
+    `policy` is what the decision follows, which for `shift` is a strategy of one step; `at` is when it was shown, in
+    seconds since 1970.
     """
 
     rollout: Rollout
     measurements: Sequence[Measurement]
     decision: Decision
+    policy: Policy
     at: float = 0.0
 
 

@@ -43,17 +43,17 @@ def measurement(outcome: Outcome, reason: str = "scrape: words") -> Measurement:
 
 def look(step: int, decision: Decision, *measurements: Measurement) -> Look:
     rollout = Rollout(preview=PREVIEW, run="1", by="me", step=step, weight=POLICY.steps[step].weight)
-    return Look(rollout=rollout, measurements=measurements, decision=decision)
+    return Look(rollout=rollout, measurements=measurements, decision=decision, policy=POLICY)
 
 
 def test_progress_says_what_follows() -> None:
-    progress = Progress(POLICY)
+    progress = Progress()
     progress.show(look(0, Hold("1 % holds, 5 s of its bake left"), measurement(Outcome.PASS)))
     assert progress.coming == "1 % holds, 5 s of its bake left; then 25 %"
     progress.show(look(1, Hold("25 % holds, 5 s of its bake left")))
     assert progress.coming.endswith("; then promotion")
     progress.show(look(0, Hold("scrape: words"), measurement(Outcome.TOO_LITTLE)))
-    assert progress.coming == "waits for a verdict of scrape; then 25 %"
+    assert progress.coming == "it waits for a verdict of scrape; then 25 %"
     progress.show(look(0, Revert("too bad")))
     assert progress.coming == "all requests go back to production: too bad"
     progress.tell(Event(kind="promoting", weight=25, reason="last step"))
@@ -63,7 +63,7 @@ def test_progress_says_what_follows() -> None:
 
 
 def test_progress_has_both_sides_as_the_gate_counts_them() -> None:
-    progress = Progress(POLICY)
+    progress = Progress()
     assert progress.sides("production", "PR 7") == [Side(name="production", weight=100), Side(name="PR 7", weight=0)]
     progress.show(look(0, Hold("holds"), measurement(Outcome.PASS)))
     assert progress.sides("production", "PR 7") == [

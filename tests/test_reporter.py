@@ -74,7 +74,8 @@ def event(kind: str, weight: int = 5, **more: Any) -> Event:
 def look(config: Config, weight: int = 5, outcome: Outcome = Outcome.UNDECIDED) -> Look:
     measurement = Measurement(gate="compare", outcome=outcome, reason="thinking", preview=Counts(total=3, bad=1))
     rollout = Rollout(preview=config.preview, run="r1", by="me", weight=weight, sha="abc")
-    return Look(rollout=rollout, measurements=[measurement], decision=Hold("5 % holds, 9 s of its bake left"))
+    hold = Hold("5 % holds, 9 s of its bake left")
+    return Look(rollout=rollout, measurements=[measurement], decision=hold, policy=config.policy)
 
 
 def until(condition: Callable[[], object]) -> None:

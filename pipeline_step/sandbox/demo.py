@@ -84,7 +84,7 @@ class Telling:
         }
         self._labels = {example.PRODUCTION: "production", example.STAGING: "staging"}
         self._weights: dict[str, int] = {}
-        self._progress = Progress(self._configs[GOOD].policy)
+        self._progress = Progress()
         self._phase = ""
         self._doing = ""
         self._coming = COMING[0]
@@ -148,7 +148,7 @@ class Telling:
             self._sandbox.images.build(_image(number), {"FAIL_RATE": str(FAIL_RATE)})
         config = self._configs[number]
         self._labels[config.preview.namespace] = f"PR {number}"
-        self._progress = Progress(config.policy)
+        self._progress = Progress()
         told = "" if number == GOOD else f". It is bad: {FAIL_RATE * 100:.0f} % of its answers are errors"
         self.heading(f"Pull request {number} gets a preview in a namespace of its own{told}")
         self._coming = f"a share of production's requests for PR {number}"

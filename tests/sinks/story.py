@@ -62,7 +62,9 @@ def look(weight: int, at: float, outcome: Outcome = Outcome.PASS, step: int = 0,
         deadline=BEGAN + 3600,
         digest=DIGEST,
     )
-    return Look(rollout=rollout, measurements=[measurement], decision=Hold("it bakes"), at=BEGAN + at)
+    return Look(
+        rollout=rollout, measurements=[measurement], decision=Hold("it bakes"), policy=config().policy, at=BEGAN + at
+    )
 
 
 def story(
