@@ -58,6 +58,11 @@ account = click.option(
 override = click.option(
     "--override", "overrides", multiple=True, help="Pass the freeze of this name; bad-sha: promote a reverted commit."
 )
+report = click.option(
+    "--report",
+    default="",
+    help="Keep a progress page in this file, or in configmap/NAME. Default: the file's `report`.",
+)
 strategy = _options(
     override,
     click.option("--bake", default="", help="How long a step must hold, such as 90s; over the file's."),
@@ -86,6 +91,7 @@ def preview(delete: bool, **options: Any) -> None:
 @cli.command()
 @where
 @which
+@report
 @strategy
 @click.option("--steps", default="", help="Percentages such as 1,5,25, or auto; over the file's.")
 def rollout(**options: Any) -> None:
@@ -99,6 +105,7 @@ def rollout(**options: Any) -> None:
 @click.argument("weight", type=click.IntRange(0, 100))
 @where
 @which
+@report
 @strategy
 def shift(weight: int, **options: Any) -> None:
     """Give the preview WEIGHT percent of the requests, watched by the gates for one bake, and hold it there."""
@@ -113,6 +120,7 @@ def shift(weight: int, **options: Any) -> None:
 @cli.command()
 @where
 @which
+@report
 @override
 def promote(**options: Any) -> None:
     """Make what the preview runs production, now; then all traffic goes home."""
@@ -124,6 +132,7 @@ def promote(**options: Any) -> None:
 @cli.command()
 @where
 @which
+@report
 @click.option("--reason", default="asked for", help="Why; for the record.")
 @click.option("--to", default="", help="After a promotion: go back to this digest, or to `previous`.")
 def revert(reason: str, to: str, **options: Any) -> None:
@@ -195,7 +204,7 @@ def unfreeze(**options: Any) -> None:
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
 def status(watch: bool, output: str, **options: Any) -> None:
     """Who has which share of the requests, and which rollouts are recorded."""
-    from pipeline_step import report
+    from pipeline_step.report import status_json, status_table
     from pipeline_step.route import Seen, each, observe
 
     config = configured(options)
@@ -208,7 +217,7 @@ def status(watch: bool, output: str, **options: Any) -> None:
         from pipeline_step.live import destinations, watched
 
         watched(lambda: destinations(config.target, look()), time.sleep)
-    show = report.status_json if output == "json" else report.status_table
+    show = status_json if output == "json" else status_table
     while True:
         click.echo(show(config.target, look()))
         if not watch:

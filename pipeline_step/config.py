@@ -56,6 +56,7 @@ class Flags:
     steps: str = ""
     bake: str = ""
     deadline: str = ""
+    report: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +86,7 @@ class Config:
     overrides: tuple[str, ...] = ()
     provider: Provider
     telemetry: Telemetry
+    report: str = ""
     version: str = ""
     """The chart's version under review, as pipelines name it."""
 
@@ -194,6 +196,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         run=flags.run or environ.get("PIPELINE_STEP_RUN") or environ.get("BUILD_ID") or os.urandom(4).hex(),
         overrides=flags.overrides,
         provider=provider_of(pull, environ),
+        report=flags.report or file.report,
         telemetry=telemetry_of(environ),
         version=environ.get("VERSION", ""),
     )

@@ -17,7 +17,7 @@ from pipeline_step.freezes import Freeze
 from pipeline_step.gates import GATES
 from pipeline_step.model import OnInconclusive, OnMissing
 from pipeline_step.promote import PROMOTERS
-from pipeline_step.settings import Duration, Label, Port, Strict, Weight, WorkloadName, choice, says
+from pipeline_step.settings import Duration, Label, Port, Report, Strict, Weight, WorkloadName, choice, says
 from pipeline_step.traffic import ROUTERS
 
 DEFAULT_FILE = ".pipeline-step.yaml"
@@ -184,6 +184,9 @@ class File(Strict, frozen=True):
     contexts: Annotated[
         tuple[str, ...], says("contexts of the kubeconfig, one for each cluster; the current one where none is named")
     ] = ()
+    report: Annotated[
+        Report, says("where a rollout keeps its progress page: a file, or `configmap/NAME` in production's namespace")
+    ] = ""
 
     def __post_init__(self) -> None:
         judges = [choice.compare for choice in self.gates if choice.compare is not None]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline_step import handled, promotions
 from pipeline_step.lock import lease_ref
 from pipeline_step.model import Backend, Permission, Ref
+from pipeline_step.page.places import configmap_ref
 
 if TYPE_CHECKING:
     from pipeline_step.config import Config
@@ -68,6 +69,10 @@ def shift(config: Config, route: Route, side: Backend) -> Iterator[Permission]:
         yield Permission("list", _any("discovery.k8s.io", "endpointslices", namespace), "find ready pods")
     yield Permission("list", _any("", "pods", side.namespace), "read which image the preview runs")
     yield Permission("get", _any("", "services", side.namespace), "say where the preview answers")
+    if page := configmap_ref(config.report, config.target.stable):
+        yield Permission("create", _any("", "configmaps", stable), "keep the progress page")
+        for verb in ("get", "update"):
+            yield Permission(verb, page, "keep the progress page")
     for kind, settings in config.gates.values():
         yield from _gate(kind, settings, (side.namespace, stable))
     if config.promoter:

@@ -15,15 +15,19 @@ LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 DURATION_PATTERN = r"^([0-9]+h)?([0-9]+m)?([0-9]+([.][0-9]+)?s)?$"
 WORKLOAD_PATTERN = r"^(deployment|statefulset|daemonset)/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 
+REPORT_PATTERN = r"^(?!configmap/)|^configmap/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+
 WORDS = {
     LABEL_PATTERN: "a DNS label: lower-case letters, digits and '-', 1 to 63 characters",
     DURATION_PATTERN: "a duration such as 30s, 5m or 1h30m",
     WORKLOAD_PATTERN: "KIND/NAME, such as deployment/shop, where KIND is deployment, statefulset or daemonset",
+    REPORT_PATTERN: "a file, or configmap/NAME",
 }
 
 Label = Annotated[str, msgspec.Meta(pattern=LABEL_PATTERN, description=WORDS[LABEL_PATTERN])]
 Duration = Annotated[str, msgspec.Meta(pattern=DURATION_PATTERN, min_length=2, description=WORDS[DURATION_PATTERN])]
 WorkloadName = Annotated[str, msgspec.Meta(pattern=WORKLOAD_PATTERN, description=WORDS[WORKLOAD_PATTERN])]
+Report = Annotated[str, msgspec.Meta(pattern=REPORT_PATTERN, description=WORDS[REPORT_PATTERN])]
 Weight = Annotated[int, msgspec.Meta(ge=0, le=100, description="a percentage of the requests, 0 to 100")]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port, 1 to 65535")]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100, description="a percentage, 0 to 100")]

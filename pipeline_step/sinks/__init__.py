@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline_step.errors import Exit
 from pipeline_step.run import Event
-from pipeline_step.sinks import audit, cdevents, metrics, pull_request, traces
+from pipeline_step.sinks import audit, cdevents, metrics, page, pull_request, traces
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -82,5 +82,6 @@ SINKS: dict[str, Sink] = {
     "the traces": traces,
     "the CDEvents": cdevents,
     "the cluster's events": audit,
+    "the progress page": page,
 }
 """By what people call them."""

@@ -1,0 +1,1 @@
+"""The progress page: its parts, and what a person reads in a browser."""
