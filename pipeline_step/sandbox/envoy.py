@@ -21,7 +21,7 @@ from pipeline_step.sandbox.mesh import Resources
 Obj = dict[str, Any]
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 START_SECONDS = 15.0
-ACCEPT_SECONDS = 2.0
+ACCEPT_SECONDS = 10.0
 POLL = 0.01
 log = logging.getLogger("pipeline_step.sandbox")
 
