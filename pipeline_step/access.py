@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -183,7 +184,7 @@ def not_owned(codeowners: str, files: Iterable[str], user: str, in_team: Callabl
             raise Refused(f"the CODEOWNERS file has a pattern with too many stars to be judged: {pattern[:40]}")
     try:
         rules = CodeOwners(codeowners)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise Refused(f"the CODEOWNERS file can't be read: {error}") from error
 
     def owns(owner: tuple[str, str]) -> bool:
