@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from pipeline_step import access, base_branch, deploy, report, revert, rollout, steer
 from pipeline_step.access import Grant, Rules
 from pipeline_step.comments import USAGE, Command, Misread, Verb, parse
-from pipeline_step.config import Config, Flags, load, provider_of, pull_of
+from pipeline_step.config import Config, Flags, load, named_file, provider_of, pull_of
 from pipeline_step.errors import ConfigError, Exit, HttpError, NotReady, Refused, StepError
 from pipeline_step.freezes import in_force
 from pipeline_step.handled import Handled, take
@@ -65,7 +65,7 @@ def answer(options: dict[str, Any], comment_id: str, *, latest: bool) -> Result:
         return Result(outcome="nothing", reason=f"comment {comment.id} commands nothing")
     thread = _Thread(scm=scm, http=http, repository=repository, pull=pull, comment=comment)
     _react(thread, Reaction.SEEN)
-    config = load(flags, text=None if flags.file else base_branch.read(scm, http, repository, pull))
+    config = load(flags, text=None if named_file(flags, {}) else base_branch.read(scm, http, repository, pull))
     result = Result(outcome="nothing", reason="")
     for one in asked:
         result = _misread(thread, config, one) if isinstance(one, Misread) else _do(thread, config, one)

@@ -140,7 +140,8 @@ def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator
     scm, http, repository = connect(config.provider)
     for number, name in _previews(config, cluster, repository):
         try:
-            if scm.pull_request(http, repository, number).open:
+            pull = scm.pull_request(http, repository, number)
+            if pull.open:
                 continue
             rollouts = observe(config.target, cluster).rollouts
             own = [one for one in rollouts.values() if (one.pull_request, one.preview.namespace) == (number, name)]
@@ -153,6 +154,9 @@ def _closed_previews(config: Config, cluster: Cluster, clock: Clock) -> Iterator
             yield Deed(False, f"the preview of pull request {number} in {name} could not be collected: {error}")
         else:
             yield Deed(True, f"the preview of closed pull request {number} in {name} was drained and deleted")
+            reason = "the pull request is closed"
+            event = Event(kind="deleted", weight=0, reason=reason, sha=pull.head, at=clock.time())
+            yield from _tell(config, cluster, number, event)
 
 
 def _untold(config: Config, cluster: Cluster, clock: Clock) -> Iterator[Deed]:

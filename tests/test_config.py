@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline_step.config import Flags, load
+from pipeline_step.config import Flags, load, named_file
 from pipeline_step.config_file import File, parse, schema
 from pipeline_step.errors import ConfigError, Exit
 from pipeline_step.model import OnInconclusive, OnMissing, Outcome, Ramp, Seconds
@@ -33,6 +33,13 @@ def changed(path: str, value: Any) -> str:
         at = at.setdefault(part, {})
     at[last] = value
     return yaml.safe_dump(data)
+
+
+def test_an_empty_name_is_no_file() -> None:
+    """As a pipeline gives it whose parameter is empty: then the base branch's is meant, and no checkout's."""
+    assert named_file(Flags(file=Path()), {}) is None
+    assert named_file(Flags(file=Path("step.yaml")), {}) == Path("step.yaml")
+    assert named_file(Flags(), {"PIPELINE_STEP_CONFIG": "x.yaml"}) == Path("x.yaml")
 
 
 def test_the_example_is_read() -> None:
