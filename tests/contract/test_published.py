@@ -34,6 +34,11 @@ BESIDES = {
         # A folder is an object, a file is itself.
         r"/src/\S+ answer: 'app: shop\\n' is no object",
     ),
+    "gitea": (
+        # The server reads Go's own names of these fields, and not those that its description makes of them.
+        r"/merge body\.(Do|MergeTitleField): there is no such field",
+        r"/merge body\.do: is missing",
+    ),
     "azure": (
         # Documented as a spelling of its own of GET .../items/PATH.
         r"/items: parameters \['path'\], but",

@@ -88,7 +88,7 @@ def provider(world: World) -> Provider:
         if body["state"] not in ("pending", "success", "error", "failure", "warning"):
             return Answer(422, {"message": "invalid state"})
         world.statuses[commit, body["context"]] = body
-        return Answer(201, body)
+        return Answer(201, {"status" if key == "state" else key: value for key, value in body.items()})
 
     @gitea.route("GET", f"{REPO}/issues/{{number}}/comments")
     def comments(request: Request, number: str) -> Any:
