@@ -133,7 +133,7 @@ def test_production_is_named_where_kubernetes_allows_it() -> None:
                 assert rule["resourceNames"], rule  # a list and a create can't be named
 
 
-def test_the_account_of_previews_only_reads_production() -> None:
+def test_attack_previews_account_that_reaches_for_production_may_only_read() -> None:
     roles = [one for one in yaml.safe_load_all(printed("shared-namespace")) if one["kind"] == "Role"]
     own = [one for one in roles if one["metadata"] == {"name": "pipeline-step-preview-shop", "namespace": "production"}]
     assert {verb for rule in own[0]["rules"] for verb in rule["verbs"]} == {"get"}

@@ -164,6 +164,21 @@ def test_11_a_new_commit_supersedes_the_old_one(world: World) -> None:
     assert commits.index("bbbbbbb") == len([sha for sha in commits if sha == "aaaaaaa"]), "never back to the old one"
 
 
+def test_attack_image_is_changed_under_the_judged_commit(world: World) -> None:
+    """Whoever may deploy previews gives the pods another image, and leaves the commit as it was reviewed."""
+    before, image = world.virtual_service(), world.production_image()
+    world.deploy(sha="aaaaaaa")
+    run = world.begin("rollout", "--steps", "25,50", "--bake", "60s", "--sha", "aaaaaaa")
+    world.await_weight(25)
+    other = {"spec": {"template": {"spec": {"containers": [{"name": "croc", "image": OTHER_IMAGE}]}}}}
+    world.bed.api.patch("Deployment", world.preview_namespace(), "croc", other)
+    done = run.end()
+    assert done.code == 3, done.err
+    assert "which was not judged" in done.err
+    assert_untouched(before, world.virtual_service())
+    assert world.production_image() == image
+
+
 def test_12_a_promotion_that_does_not_get_ready_brings_the_previous_image_back(world: World) -> None:
     api, namespace = world.bed.api, world.namespace
     api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "croc"}, "data": {}}, namespace)
