@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -183,8 +184,10 @@ def not_owned(codeowners: str, files: Iterable[str], user: str, in_team: Callabl
         if "***" in pattern or pattern.count("**") > MOST_DEEP or pattern.count("*") > MOST_STARS:
             raise Refused(f"the CODEOWNERS file has a pattern with too many stars to be judged: {pattern[:40]}")
     try:
-        rules = CodeOwners(codeowners)
-    except (ValueError, re.error) as error:
+        with warnings.catch_warnings():  # of patterns that a later Python would read otherwise
+            warnings.simplefilter("error", FutureWarning)
+            rules = CodeOwners(codeowners)
+    except (ValueError, re.error, FutureWarning) as error:
         raise Refused(f"the CODEOWNERS file can't be read: {error}") from error
 
     def owns(owner: tuple[str, str]) -> bool:

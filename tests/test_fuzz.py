@@ -12,6 +12,7 @@ FAILED: tuple[tuple[str, bytes], ...] = (
     ("owners", b"*" * 56 + b"\x00" + b"*" * 60),
     ("owners", b"**a" * 40 + b" @a\x1f" + b"a" * 90),
     ("owners", b"*\x00\x00\xff\xff\xffee[e%\xff\xff\xffee[e%eeen*\xff[]\xff\xffz\xff\x0c"),
+    ("owners", b"/a[[b] @a"),
 )
 
 
