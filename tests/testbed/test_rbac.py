@@ -79,6 +79,7 @@ def story(image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sto
         _shift_and_revert(ended, seen)
         _failing_promotion(ended, seen)
         _killed_promotion(ended, seen)
+        _killed_reversal(ended, seen)
         _failing_preview(ended)
         ended["delete"] = world.run("delete", "preview", "preview", "--delete")
         if token:
@@ -134,10 +135,28 @@ def _killed_promotion(ended: dict[str, Ended], seen: dict[str, Any]) -> None:
         )
         world.until("production is changed", lambda: _production_image() != before[0])
         world.kill("killed")
-        long_ago = json.dumps({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
-        cluster.kubectl("patch", "lease", "pipeline-step-shop", "-n", PRODUCTION, "--type=merge", f"--patch={long_ago}")
+        _age_lease()
         ended["guard"] = world.run("guard", "guard", "guard")
     seen["guard"] = (before, (_production_image(), _route()))
+
+
+def _killed_reversal(ended: dict[str, Ended], seen: dict[str, Any]) -> None:
+    """A run is killed while it takes the first promotion back; guard ends that."""
+    promoted = _production_image()
+    with world.requests():
+        world.start("killed-back", "shift", "revert", "--to", "previous")
+        world.until("production is changed back", lambda: _production_image() != promoted)
+        world.kill("killed-back")
+        _age_lease()
+        cluster.kubectl("rollout", "status", "deployment/shop", "-n", PRODUCTION, "--timeout=60s")
+        ended["guard back"] = world.run("guard-back", "guard", "guard")
+    seen["guard back"] = (promoted, _production_image())
+
+
+def _age_lease() -> None:
+    """Nobody has renewed the target's lease for long."""
+    long_ago = json.dumps({"spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}})
+    cluster.kubectl("patch", "lease", "pipeline-step-shop", "-n", PRODUCTION, "--type=merge", f"--patch={long_ago}")
 
 
 def _failing_preview(ended: dict[str, Ended]) -> None:
@@ -184,7 +203,9 @@ def _audited(log: Path, begin: int) -> tuple[list[Use], list[Use]]:
     with log.open() as lines:
         lines.seek(begin)
         for event in map(json.loads, lines):
-            match = re.fullmatch(rf"system:serviceaccount:{HOME}:pipeline-step-(\w+)", event["user"]["username"])
+            match = re.fullmatch(
+                rf"system:serviceaccount:{HOME}:pipeline-step-(\w+)", event["user"].get("username", "")
+            )
             place = event.get("objectRef") or {}
             if match is None or "resource" not in place or place.get("apiGroup") == "authorization.k8s.io":
                 continue
@@ -261,6 +282,12 @@ def test_guard_in_a_pod_undoes_a_promotion_whose_run_was_killed(story: Story) ->
     before, after = story.seen["guard"]
     assert after == before
     assert re.search(r"done  shop-pr-7\S+ had 0 %, left by run \S+ .*: reverted", story.ended["guard"].output)
+
+
+def test_guard_in_a_pod_ends_a_reversal_whose_run_was_killed(story: Story) -> None:
+    promoted, after = story.seen["guard back"]
+    assert after == "localhost/sample:1" != promoted
+    assert "was being reverted: production runs localhost/sample:1 again" in story.ended["guard back"].output
 
 
 def test_a_preview_that_dies_is_told_with_its_last_words(story: Story) -> None:
