@@ -181,7 +181,22 @@ def _closed_pull_request(ended: dict[str, Ended], seen: dict[str, Any], folder: 
             ended["closed: comment"] = world.here(accounts["shift"], folder, *asked, "--pr", number, **git)
         gitea.api("wendy", "PATCH", f"/repos/acme/shop/pulls/{number}", {"state": "closed"})
         ended["closed: guard"] = world.here(accounts["guard"], folder, "guard", **git)
+        unreachable = {**git, "GIT_SERVER": "http://127.0.0.1:9"}
+        ended["owed: revert"] = world.here(accounts["shift"], folder, "revert", "--pr", number, **unreachable)
+        _age_debts()
+        ended["owed: guard"] = world.here(accounts["guard"], folder, "guard", **git)
     seen["closed: left"] = cluster.kubectl("get", "deployments,services", "-n", PREVIEWS, "--output=name").split()
+
+
+def _age_debts() -> None:
+    """What the pull request is owed has been owed for long: the run had its time to say it."""
+    lease = world.get("lease", "pipeline-step-comments-shop", PRODUCTION)
+    debts = json.loads(lease["metadata"]["annotations"]["pipeline-step.dev/owed"])
+    long_ago = json.dumps({key: {**debt, "at": 1.0} for key, debt in debts.items()})
+    change = json.dumps({"metadata": {"annotations": {"pipeline-step.dev/owed": long_ago}}})
+    cluster.kubectl(
+        "patch", "lease", "pipeline-step-comments-shop", "-n", PRODUCTION, "--type=merge", f"--patch={change}"
+    )
 
 
 def _route() -> Any:
@@ -302,6 +317,12 @@ def test_guard_collects_the_preview_of_a_closed_pull_request_and_no_other(story:
     assert _weightless(story)
 
 
+def test_guard_tells_what_a_pull_request_is_owed(story: Story) -> None:
+    if "owed: guard" not in story.ended:
+        pytest.skip(gitea_server.missing())
+    assert re.search(r"done  pull request \d+ was told", story.ended["owed: guard"].output)
+
+
 def _weightless(story: Story) -> bool:
     return bool(story.seen["revert route"] == _route())
 
@@ -394,7 +415,7 @@ def test_accounts_of_namespaces_that_nobody_knows_yet_are_confined(image: None, 
         text = world.roles(tmp_path, GIT_TOKEN="given, so that guard collects previews")
         world.apply(text, tmp_path)
         try:
-            done = world.run("preview", "preview", "preview", "--image", "localhost/sample:2", "--sha", SHA)
+            done = world.run("preview", "preview", "preview", "--image", "localhost/sample:2", "--sha", "c" * 40)
             assert done.code == 0, done.output
             for account in ACCOUNTS:
                 done = world.run(f"doctor-{account}", account, "doctor", "--account", account)
