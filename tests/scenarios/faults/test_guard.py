@@ -121,9 +121,10 @@ def test_the_preview_of_a_closed_pull_request_is_drained_and_deleted(world: Worl
     history = world.history(5, 7)
 
     with provider(world):
-        (told,) = deeds(world)
+        collected, told = deeds(world)
 
-    assert "7" in told and world.preview_namespace(7) in told
+    assert "7" in collected and world.preview_namespace(7) in collected
+    assert told.startswith("pull request 7 was told")
     world.await_gone(7)
     assert weights(world.virtual_service()) == {world.stable: 80, world.preview(5): 20}
     assert world.ready_pods(world.preview_namespace(5)), "the open one is left alone"
@@ -136,8 +137,9 @@ def test_one_failure_does_not_stop_the_rest(world: World) -> None:
         world.deploy(number)
     with provider(world):  # which has never heard of pull request 4
         told = deeds(world, code=6)
-    assert len(told) == 2
+    assert len(told) == 3
     assert "could not be collected" in told[0] and "drained and deleted" in told[1]
+    assert told[2].startswith("pull request 7 was told")
     world.await_gone(7)
     assert world.ready_pods(world.preview_namespace(4))
 
@@ -146,7 +148,8 @@ def test_11_a_pushed_commit_ends_the_rollout_before_the_next_increase(world: Wor
     before = world.virtual_service()
     with provider(world) as repository:
         world.deploy(5, sha=repository.pulls[5].head)
-        run = world.begin("rollout", "--pr", "5", "--steps", "20,60", "--bake", "3s")
+        named = ("--config", ".pipeline-step.yaml")  # else the base branch is asked
+        run = world.begin("rollout", "--pr", "5", "--steps", "20,60", "--bake", "3s", *named)
         eventually(lambda: world.weight(5) == 20 or run.process.poll() is not None)
         repository.push(5)
         done = run.end()
