@@ -126,9 +126,9 @@ def test_an_abandoned_promotion_is_taken_out_of_git_by_the_guard(world: World) -
     with followed(world, environment):
         assert world.step("guard").code == 0
         assert environment.differences() == ""
+        eventually(lambda: world.production_image() == image, "the operator has followed Git back")
         world.await_ready(world.namespace)
     assert_untouched(before, world.virtual_service())
-    assert world.production_image() == image
     assert world.step("guard").code == 0
     assert environment.commits() == 2, "a second time there is nothing to do"
 
