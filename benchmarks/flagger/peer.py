@@ -33,6 +33,7 @@ DURATION = (
     f"histogram_quantile(0.99, sum(rate(istio_request_duration_milliseconds_bucket{{{SELECTOR}}}{WINDOW})) by (le))"
 )
 WARM = 30.0  # seconds of traffic on production alone before a preview comes
+REST = 3.0  # seconds in which late answers of a preview that is gone would show
 PATIENCE = 840.0
 
 
@@ -114,7 +115,7 @@ class Flagger:
             bed.api.patch("Deployment", space, APP, {"spec": {"template": bad}})
             with suppress(AssertionError):  # a canary that has not ended by then counts as not reverted
                 eventually(lambda: _phase(bed, space) in ("Failed", "Succeeded"), "the canary ends", PATIENCE)
-            time.sleep(WARM / 10)
+            time.sleep(REST)
             visit.over = True
             slow = 0.5 if "SLOW_RATE" in fault else None
             return Rolled(exposure(visit.answers, "2", slow), _phase(bed, space) == "Failed", len(visit.answers))
