@@ -201,8 +201,18 @@ def unfreeze(**options: Any) -> None:
 
 @cli.command()
 @where
+@click.option("--report", default="", help="With --serve: the page that runs keep. Default: the file's `report`.")
 @click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
-def status(watch: bool, output: str, **options: Any) -> None:
+@click.option(
+    "--serve",
+    "port",
+    type=click.IntRange(0, 65535),
+    is_flag=False,
+    flag_value=0,
+    metavar="[PORT]",
+    help="Serve it as a page on this machine until Ctrl-C, at any free port or at this one.",
+)
+def status(watch: bool, port: int | None, output: str, **options: Any) -> None:
     """Who has which share of the requests, and which rollouts are recorded."""
     from pipeline_step.report import status_json, status_table
     from pipeline_step.route import Seen, each, observe
@@ -213,6 +223,18 @@ def status(watch: bool, output: str, **options: Any) -> None:
     def look() -> dict[str, Seen]:
         return each(clusters, lambda cluster: observe(config.target, cluster))
 
+    if port is not None:
+        from pipeline_step.page.places import kept
+        from pipeline_step.page.server import serving
+        from pipeline_step.page.watching import Watch
+
+        watching = Watch(config, look, kept(config))
+        watching.look(time.time())
+        with serving(port, watching.page) as address:
+            click.echo(f"{address} until Ctrl-C")
+            while True:
+                time.sleep(2)
+                watching.look(time.time())
     if watch and sys.stdout.isatty() and output == "text":
         from pipeline_step.live import destinations, watched
 

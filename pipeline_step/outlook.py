@@ -7,7 +7,20 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from pipeline_step.decide import next_move
-from pipeline_step.model import Advance, Decision, Hold, Measurement, Phase, Policy, Promote, Revert, Rollout, Stop
+from pipeline_step.model import (
+    Advance,
+    Decision,
+    Hold,
+    Measurement,
+    Phase,
+    Policy,
+    Promote,
+    Revert,
+    Rollout,
+    Seconds,
+    Step,
+    Stop,
+)
 
 COMING = {
     "promoting": "production rolls out the preview's image; then all requests go to it",
@@ -51,6 +64,14 @@ def next_weight(policy: Policy, rollout: Rollout) -> int:
     """The percentage of the next step; 0 where there is none, or where a ramp will choose it."""
     later = rollout.step + 1
     return policy.steps[later].weight if policy.ramp is None and later < len(policy.steps) else 0
+
+
+def followed(policy: Policy, rollout: Rollout) -> Policy:
+    """The policy that a record goes by, as far as it shows: a weight that is not its step's was given by `shift`."""
+    steps = policy.steps
+    if policy.ramp or (rollout.step < len(steps) and steps[rollout.step].weight == rollout.weight):
+        return policy
+    return dataclasses.replace(policy, steps=(Step(weight=rollout.weight, bake=Seconds(0.0)),), promote=False)
 
 
 def due(policy: Policy, rollout: Rollout) -> float | None:

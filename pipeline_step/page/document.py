@@ -2,63 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
-from pipeline_step.outlook import clock
 from pipeline_step.page.figures import figures
+from pipeline_step.page.first_view import first_view, shares, tone
 from pipeline_step.page.history import STANDINGS, History, encoded
-from pipeline_step.page.markup import Child, element, html, link
-from pipeline_step.page.style import ICONS, STYLE
+from pipeline_step.page.markup import Child, element, html, link, moment
+from pipeline_step.page.style import STYLE
 from pipeline_step.report import WORDS
 
 MARK = '<script id="pipeline-step-history" type="application/json">'
 """How a page is known again; its history follows, up to the end of the script."""
-
-TONES = {
-    "good": ("good", "yes"),
-    "promoted": ("good", "yes"),
-    "unchanged": ("good", "yes"),
-    "promoting": ("good", "up"),
-    "failing": ("bad", "no"),
-    "reverted": ("bad", "no"),
-    "undoing": ("bad", "no"),
-    "waiting": ("warn", "wait"),
-    "suspicious": ("warn", "look"),
-    "inconclusive": ("warn", "wait"),
-    "unproven": ("warn", "pause"),
-    "interrupted": ("warn", "no"),
-    "paused": ("calm", "pause"),
-    "held": ("calm", "pause"),
-    "unproven yet": ("calm", "wait"),
-}
-"""Colour and icon of a standing; both only repeat its words."""
-
-PLAIN = ("good", "unproven yet", "suspicious", "running", "paused", "promoted")
-"""Standings that numbers explain better than a gate's sentence."""
 
 OUTCOMES = {"pass": "good", "fail": "bad", "undecided": "calm", "waiting": "calm"}
 
 
 def document(history: History, *, refresh: str = "", problem: str = "") -> str:
     """The page. `refresh` is a script that keeps a served one up to date; `problem` is why it is out of date."""
-    tone, icon = TONES.get(history.standing, ("calm", "look"))
-    who = f"{history.app}, pull request {history.pull_request}"
-    title = f"{STANDINGS[history.standing]}, {history.weight} % · {who}"
     main = element(
         "main",
-        element("p", problem, class_="warn") if problem else None,
-        _first(history, tone, icon),
+        first_view(history),
         _gates(history),
         element("div", *(figures(history) if history.samples else ()), _next_step(history), class_="charts"),
         _events(history),
         _stop(history),
         _facts(history),
-        class_=tone,
+        class_=tone(history),
     )
     data = element("script", id="pipeline-step-history", type="application/json")
     data.text = encoded(history)
+    who = f"{history.app}, pull request {history.pull_request}"
+    title = f"{STANDINGS[history.standing]}, {history.weight} % · {who}"
+    made_by = f"Written by pipeline-step, run {history.run}." if history.run else "Written by pipeline-step."
+    return framed(title, who, history.updated, main, made_by, data, refresh=refresh, problem=problem)
+
+
+def listing(app: str, histories: Sequence[History], *, refresh: str = "", problem: str = "") -> str:
+    """Several rollouts of one service, or none: how each goes, with a link to its page."""
+    rows = [
+        element(
+            "section",
+            element(
+                "h2",
+                element("a", f"Pull request {one.pull_request}", href=f"/{quote(one.preview)}"),
+                ": ",
+                element("span", STANDINGS[one.standing], class_=f"tag {tone(one)}"),
+            ),
+            shares(one),
+        )
+        for one in histories
+    ]
+    nothing = element("section", element("p", "Nothing is being rolled out: production has all requests."))
+    main = element("main", element("h1", "Rollouts", class_="unseen"), *(rows or [nothing]), class_="calm")
+    updated = max((one.updated for one in histories), default=0.0)
+    title = f"{len(histories)} rollouts of {app}"
+    return framed(title, app, updated, main, "Written by pipeline-step.", refresh=refresh, problem=problem)
+
+
+def framed(
+    title: str,
+    who: str,
+    updated: float,
+    main: Element,
+    made_by: str,
+    data: Element | None = None,
+    *,
+    refresh: str = "",
+    problem: str = "",
+) -> str:
+    """A whole document around the main part."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -69,16 +83,13 @@ def document(history: History, *, refresh: str = "", problem: str = "") -> str:
         element("link", rel="icon", href="data:,"),
         element("style", STYLE),
     )
+    as_of = element("span", "as of ", moment(updated, day=True)) if updated else None
     body = element(
         "body",
-        element(
-            "header",
-            element("strong", who),
-            element("span", "as of ", _time(history.updated, day=True)) if history.updated else None,
-        ),
+        element("header", element("strong", who), as_of, element("p", problem, class_="problem") if problem else None),
         element("p", title, class_="unseen", role="status") if refresh else None,
         main,
-        element("footer", element("p", _footer(history))),
+        element("footer", element("p", f"Times are UTC. {made_by}")),
         data,
         element("script", refresh) if refresh else None,
     )
@@ -89,123 +100,6 @@ def history_in(page: str) -> str:
     """The JSON of the history that a page carries; "" where it carries none."""
     _, found, rest = page.partition(MARK)
     return rest.partition("</script>")[0] if found else ""
-
-
-def _first(history: History, tone: str, icon: str) -> Element:
-    """Is it going well, who has which share, what happens next."""
-    return element(
-        "section",
-        element("div", _icon(icon), element("h1", STANDINGS[history.standing]), class_="verdict"),
-        *(element("p", text, class_="why") for text in _why(history)),
-        _shares(history),
-        _coming(history),
-        _plan(history),
-        class_=f"first {tone}",
-    )
-
-
-def _why(history: History) -> list[str]:
-    """The plainest numbers that there are, and why it stands where it stands; what the gates say comes below."""
-    compared = next((sample.compared[0] for sample in reversed(history.samples) if sample.compared), None)
-    words = [] if history.standing in PLAIN and compared else [history.reason]
-    if compared and compared.preview.share is not None and compared.stable.share is not None:
-        preview, stable = (100 * (rate.share or 0.0) for rate in (compared.preview, compared.stable))
-        what = compared.name.partition(": ")[2]
-        words.insert(
-            0, f"{what[:1].upper()}{what[1:]}: {preview:.2g} % in the pull request, {stable:.2g} % in production."
-        )
-    return [text[:1].upper() + text[1:] for text in words if text]
-
-
-def _shares(history: History) -> Element:
-    rest = 100 - history.weight
-    counted = (
-        None if history.over else next((s.counted for s in reversed(history.samples) if s.counted is not None), None)
-    )
-    bar = [element("span", class_=name, style=f"flex:{share} 0 0") for name, share in _sides(history.weight) if share]
-    return element(
-        "div",
-        element("div", *bar, class_="bar", aria_hidden="true"),
-        element(
-            "ul",
-            _side(rest, "production", history.stable, None if counted is None else 100 - counted),
-            _side(history.weight, f"pull request {history.pull_request}", history.preview, counted),
-            class_="sides",
-            aria_label="Who has which share of the requests",
-        ),
-        class_="shares",
-    )
-
-
-def _sides(weight: int) -> tuple[tuple[str, int], ...]:
-    return ("stable", 100 - weight), ("preview", weight)
-
-
-def _side(weight: int, name: str, backend: str, counted: float | None) -> Element:
-    seen = None if counted is None else element("small", f"{counted:.3g} % of the counted requests")
-    return element("li", element("b", f"{weight} %"), f" {name}", element("small", backend), seen)
-
-
-def _coming(history: History) -> Element:
-    """What happens next, and the time until then."""
-    times = [
-        element("div", element("dt", label), element("dd", clock(at - history.updated), _at(at)))
-        for label, at in (("Next step in", history.due), ("Deadline in", history.deadline))
-        if at > history.updated
-    ]
-    return element(
-        "div",
-        element(
-            "div",
-            element("h2", "What happens next"),
-            element("p", _next(history), class_="what"),
-            element("p", history.coming, class_="until") if history.coming else None,
-        ),
-        element("dl", *times) if times and not history.over else None,
-        class_="next",
-    )
-
-
-def _next(history: History) -> str:
-    """What happens next, in a sentence or part of one."""
-    if history.over:
-        return "Nothing: it is over, and production has all requests"
-    if history.standing in ("held", "unproven"):
-        return "A person decides: promote it, go on, or revert it"
-    if history.standing == "paused":
-        return f"Nothing until somebody resumes it; then {history.then}"
-    if history.then.endswith(" %"):
-        return f"{history.then} of the requests"
-    return history.then[:1].upper() + history.then[1:] if history.then else "The gates are asked"
-
-
-def _plan(history: History) -> Element | None:
-    if not history.plan:
-        return (
-            element("p", f"The evidence sets the share, up to {history.ramp} %.", class_="why")
-            if history.ramp
-            else None
-        )
-    ended = history.standing in ("promoted", "promoting", "unchanged")
-    items = []
-    for number, (weight, _) in enumerate(history.plan):
-        reached = any(event.weight >= weight for event in history.events)
-        here = not history.over and not ended and number == history.step
-        done = ended or (reached and not here and (history.over or number < history.step))
-        left = history.over and not ended and number == history.step and reached
-        state = " – now" if here else " ✕ ended here" if left else " ✓" if done else ""
-        items.append(
-            element(
-                "li",
-                f"{weight} %{state}",
-                class_="done" if done and not left else None,
-                aria_current="step" if here else None,
-            )
-        )
-    if history.promotes:
-        state = " – now" if history.standing == "promoting" else " ✓" if ended else ""
-        items.append(element("li", f"production{state}", class_="done" if ended else None))
-    return element("ol", *items, class_="plan", aria_label="The steps of the strategy")
 
 
 def _gates(history: History) -> Element | None:
@@ -253,9 +147,9 @@ def _events(history: History) -> Element | None:
         return None
     rows: list[Child] = []
     for told in reversed(history.events):
-        words = WORDS.get(told.kind, told.kind).format(weight=told.weight)
+        words = WORDS.get(told.kind, f"is {told.kind}").format(weight=told.weight)
         text = element("div", f"It {words}", element("small", told.reason) if told.reason else None)
-        rows.append(element("li", _time(told.at), text))
+        rows.append(element("li", moment(told.at), text))
     if history.left_out:
         rows.insert(-1, element("li", "", f"{history.left_out} more in between"))
     return _section("What happened, the newest first", element("ol", *rows, class_="events", reversed="reversed"))
@@ -287,7 +181,7 @@ def _facts(history: History) -> Element:
         ("Image", history.digest),
         ("Pipeline run", link(history.run, history.run_url)),
         ("Asked for by", history.by),
-        ("Began", _time(history.began, day=True) if history.began else None),
+        ("Began", moment(history.began, day=True) if history.began else None),
     ]
     rows: list[Child] = []
     for name, value in facts:
@@ -298,21 +192,3 @@ def _facts(history: History) -> Element:
 
 def _section(title: str, *children: Child) -> Element:
     return element("section", element("h2", title), *children)
-
-
-def _icon(name: str) -> Element:
-    return element("svg", element("path", d=ICONS[name]), class_="icon", viewBox="0 0 24 24", aria_hidden="true")
-
-
-def _at(time: float) -> Element:
-    return element("small", "at ", _time(time))
-
-
-def _time(time: float, *, day: bool = False) -> Element:
-    at = datetime.fromtimestamp(time, UTC)
-    text = at.strftime("%Y-%m-%d %H:%M:%S UTC" if day else "%H:%M:%S")
-    return element("time", text, datetime=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
-
-
-def _footer(history: History) -> str:
-    return "Times are UTC. Written by pipeline-step" + (f", run {history.run}." if history.run else ".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, tostring
 
@@ -44,6 +45,13 @@ def link(text: str, url: str) -> Element | str:
     except ValueError:
         ours = False
     return element("a", text, href=url, rel="noreferrer noopener") if ours else text
+
+
+def moment(time: float, *, day: bool = False) -> Element:
+    """A time in seconds since 1970 as a time of day in UTC, or with its day."""
+    at = datetime.fromtimestamp(time, UTC)
+    text = at.strftime("%Y-%m-%d %H:%M:%S UTC" if day else "%H:%M:%S")
+    return element("time", text, datetime=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _name(key: str) -> str:

@@ -6,6 +6,7 @@ A place never takes what is not a progress page of ours.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -131,6 +132,11 @@ def configmap_ref(report: str, stable: Backend) -> Ref | None:
     if not report.startswith(PREFIX):
         return None
     return Ref(group="", resource="configmaps", namespace=stable.namespace, name=report.removeprefix(PREFIX))
+
+
+def kept(config: Config) -> Callable[[], str]:
+    """Reads the page that the configuration names; "" where it names none."""
+    return place(config).read if config.report else lambda: ""
 
 
 def place(config: Config) -> Place:

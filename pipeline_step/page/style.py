@@ -23,6 +23,8 @@ body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-a
 header,main,footer{max-width:1080px;margin:0 auto;padding:0 16px}
 header{padding-top:18px;padding-bottom:10px;display:flex;flex-wrap:wrap;gap:2px 14px;align-items:baseline;
 justify-content:space-between;color:var(--dim);font-size:.92rem}
+.problem{flex-basis:100%;padding:8px 14px;border-radius:8px;background:var(--warn-soft);color:var(--warn);
+font-weight:650}
 header strong{color:var(--ink);font-size:1rem}
 footer{color:var(--dim);font-size:.85rem;padding-bottom:32px}
 a{color:var(--preview)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from msgspec.structs import replace
 
-from pipeline_step import outlook, stats
+from pipeline_step import outlook
 from pipeline_step.gates import compare
-from pipeline_step.gates.latency import latency
 from pipeline_step.model import (
     Advance,
     Decision,
@@ -27,30 +26,22 @@ from pipeline_step.page.history import (
     ENDS,
     MOST_WORDS,
     STANDINGS,
-    Ahead,
-    Compared,
     History,
-    Measured,
-    Rate,
-    Sample,
     Says,
     Told,
-    Weighed,
     with_event,
     with_sample,
 )
+from pipeline_step.page.sampling import Gates, ahead, judgements, sampled
 from pipeline_step.run import Event, Look
 from pipeline_step.sentence import sentence
-from pipeline_step.verdict import MetricVerdict, Verdict
+from pipeline_step.verdict import Verdict
 
 if TYPE_CHECKING:
     from pipeline_step.config import Config
 
-BETA = 0.05  # the chance that a bound of a gate without chances of its own is wrong
 BEGINS = ("shifted", "resumed")
 OPEN = (Outcome.NO_DATA, Outcome.TOO_LITTLE, Outcome.UNREACHABLE, Outcome.WAITING)
-Gates = Mapping[str, tuple[str, Any]]
-"""Kind and settings of each gate, by its name, as `Config.gates` has them."""
 
 
 def untold(config: Config) -> History:
@@ -134,13 +125,14 @@ def looked(history: History, look: Look, gates: Gates) -> History:
         due=outlook.due(policy, rollout) or 0.0,
         deadline=outlook.deadline(rollout) or 0.0,
         if_due=_short(_would(due, measurements)),
-        ahead=_ahead(weight, measurements, judged),
+        ahead=ahead(weight, measurements, judged),
         gates=_says(measurements),
     )
 
 
 def recorded(history: History, rollout: Rollout, policy: Policy, gates: Gates, now: float) -> History:
     """The history after a look at the record alone, by who is not the run: only what judges keep in it is known."""
+    policy = outlook.followed(policy, rollout)
     measurements = [
         Measurement(
             gate=name,
@@ -170,79 +162,6 @@ def recorded(history: History, rollout: Rollout, policy: Policy, gates: Gates, n
     )
 
 
-def judgements(gates: Gates, said: Sequence[Measurement] | Mapping[str, Mapping[str, Any]]) -> dict[str, Verdict]:
-    """What the judges among the gates know, by name, from their measurements or from their recorded counters."""
-    counters = said if isinstance(said, Mapping) else {one.gate: one.counters for one in said}
-    return {
-        name: compare.judged(gates[name][1], kept)
-        for name, kept in counters.items()
-        if name in gates and gates[name][0] == "compare" and kept.get("evidence")
-    }
-
-
-def sampled(
-    now: float, weight: int, measurements: Sequence[Measurement], gates: Gates, judged: Mapping[str, Verdict]
-) -> Sample:
-    """One point of every series."""
-    compared: list[Compared] = []
-    for name, verdict in judged.items():
-        compared += [_compared(f"{name}: {_what(metric)}", metric) for metric in verdict.metrics if metric.preview[1]]
-    for one in measurements:
-        if one.gate not in judged and one.preview and one.stable and one.preview.total:
-            preview, stable = (_rate(counts.bad, counts.total, BETA) for counts in (one.preview, one.stable))
-            compared.append(Compared(f"{one.gate}: failed requests", preview, stable, BETA))
-    return Sample(
-        at=round(now, 1),
-        weight=weight,
-        counted=_counted(measurements, judged),
-        weighed=tuple(
-            Weighed(
-                name, *(round(value, 3) for value in (v.log_revert, v.needed_revert, v.log_promote, v.needed_promote))
-            )
-            for name, v in judged.items()
-        ),
-        compared=tuple(compared),
-        measured=tuple(
-            Measured(one.gate, float(f"{one.value:.6g}"), *limits(*gates[one.gate]))
-            for one in measurements
-            if one.value is not None and one.gate not in judged and one.gate in gates
-        ),
-    )
-
-
-def limits(kind: str, settings: Any) -> tuple[float | None, float | None]:
-    """The limits of a gate's value, as its settings have them: least and most."""
-    if kind == "scrape":
-        return settings.min_success, None
-    if kind == "http":
-        return None, latency(settings.within)
-    return getattr(settings, "min", None), getattr(settings, "max", None)
-
-
-def _counted(measurements: Sequence[Measurement], judged: Mapping[str, Verdict]) -> float | None:
-    """The preview's share of the requests since it has this weight, in percent, as the first gate counts them."""
-    for verdict in judged.values():
-        if verdict.share.total:
-            return round(100 * verdict.share.observed, 2)
-    for one in measurements:
-        if one.gate not in judged and one.preview and one.stable and (total := one.preview.total + one.stable.total):
-            return round(100 * one.preview.total / total, 2)
-    return None
-
-
-def _compared(name: str, metric: MetricVerdict) -> Compared:
-    return Compared(name, _rate(*metric.preview, metric.beta), _rate(*metric.stable, metric.beta), metric.beta)
-
-
-def _what(metric: MetricVerdict) -> str:
-    return "failed requests" if metric.edge is None else f"requests slower than {metric.edge:g} s"
-
-
-def _rate(bad: float, total: float, beta: float) -> Rate:
-    bounds = stats.lower_bound(round(bad), round(total), beta), stats.upper_bound(round(bad), round(total), beta)
-    return Rate(bad, total, *(float(f"{bound:.4g}") for bound in bounds))
-
-
 def _standing(
     rollout: Rollout, measurements: Sequence[Measurement], decision: Decision, judged: Mapping[str, Verdict]
 ) -> str:
@@ -268,24 +187,6 @@ def _reason(decision: Decision, measurements: Sequence[Measurement]) -> str:
     return str(first.reason if first else decision.reason)
 
 
-def _ahead(weight: int, measurements: Sequence[Measurement], judged: Mapping[str, Verdict]) -> Ahead | None:
-    """What the next step would cost, where a judge knows how many requests there are."""
-    for one in measurements:
-        if weight and one.judged and one.gate in judged:
-            errors = judged[one.gate].metrics[0]
-            if not errors.preview[1]:
-                return None
-            requests = one.judged.rate * weight / 100
-            bad, total = errors.preview
-            return Ahead(
-                weight=weight,
-                requests=float(f"{requests:.4g}"),
-                failing=float(f"{requests * bad / total:.4g}"),
-                failing_most=float(f"{requests * errors.upper:.4g}"),
-            )
-    return None
-
-
 def _would(decision: Decision, measurements: Sequence[Measurement]) -> str:
     """What a decision brings. Why is left out: the bake that is named there may not be over."""
     match decision:
@@ -301,6 +202,29 @@ def _would(decision: Decision, measurements: Sequence[Measurement]) -> str:
             return "all requests go back to production"
         case _:
             assert_never(decision)
+
+
+def of_record(config: Config, rollout: Rollout) -> History:
+    """The history of a recorded rollout before it has been looked at."""
+    history = History(
+        app=config.file.app,
+        stable=str(config.target.stable),
+        preview=str(rollout.preview),
+        pull_request=rollout.pull_request,
+        run=rollout.run,
+        by=rollout.by,
+        comments=bool(config.provider.token),
+    )
+    return _following(history, config.policy)
+
+
+def ended(history: History, now: float) -> History:
+    """The history of a rollout that has no record any more; how it ended is not written there."""
+    reason = "its record is gone from the route, which does not say how it ended"
+    history = with_event(history, Told(now, "over", 0, reason))
+    return replace(
+        history, updated=now, weight=0, standing="over", reason=reason, then="", coming="", due=0.0, deadline=0.0
+    )
 
 
 def _following(history: History, policy: Policy) -> History:

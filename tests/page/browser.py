@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +34,15 @@ OPTIONS = (
     "--remote-debugging-pipe",
 )
 
+MOVED = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, wanted in zip(ends, (3, 4)):
+    os.dup2(end, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""A program that starts another with two descriptors where Chromium speaks its protocol: 3 and 4."""
+
 
 def program() -> str:
     """Where Chromium is; "" where none is installed."""
@@ -44,11 +54,12 @@ def chromium() -> Iterator[Browser]:
     """A browser with a profile of its own, ended with the block."""
     with tempfile.TemporaryDirectory(prefix="pipeline-step-chromium-", ignore_cleanup_errors=True) as profile:
         (to_read, we_write), (we_read, to_write) = os.pipe(), os.pipe()
-        # The protocol is spoken on the descriptors 3 and 4.
-        moved = f'exec "$@" 3<&{to_read} 4>&{to_write}'
-        command = ["sh", "-c", moved, "sh", program(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
+        command = [program(), *OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         with subprocess.Popen(
-            command, pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", MOVED, str(to_read), str(to_write), *command],
+            pass_fds=(to_read, to_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         ) as process:
             os.close(to_read)
             os.close(to_write)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from pipeline_step.page.document import TONES, document, history_in
+from pipeline_step.page.document import document, history_in, listing
+from pipeline_step.page.first_view import TONES
 from pipeline_step.page.history import STANDINGS, Says, Told, decoded
 from pipeline_step.page.markup import clean, element, html, link
 from pipeline_step.page.style import ICONS
@@ -126,6 +127,15 @@ def test_it_says_how_to_stop_it_while_there_is_something_to_stop() -> None:
     assert "pipeline-step revert --pr 35" in document(paused())
     assert "How to stop it" not in document(bad())
     assert "as a comment" not in document(replace(good(), comments=False))
+
+
+def test_a_list_leads_to_each_rollout() -> None:
+    tags = Tags(listing("shop", [good(), replace(bad(), preview="shop.<pr>", pull_request=36)]))
+    assert [target for target in tags.links if target.startswith("/")] == ["/shop.shop-pr-35", "/shop.%3Cpr%3E"]
+    text = " ".join(tags.words)
+    assert "Going well" in text and "Reverted" in text
+    assert "Nothing is being rolled out" in listing("shop", [])
+    assert "the API is away" in listing("shop", [], problem="the API is away")
 
 
 def test_a_page_without_any_look_says_so() -> None:

@@ -13,7 +13,8 @@ from pipeline_step.gates.scrape import Settings as Scrape
 from pipeline_step.model import Counts, Hold, Measurement, Outcome, Phase
 from pipeline_step.page import history as histories
 from pipeline_step.page.history import MOST_EVENTS, MOST_SAMPLES, History, Sample, Told, decoded, encoded, spread
-from pipeline_step.page.telling import continued, gone_on, limits, looked, recorded, sampled, told, untold
+from pipeline_step.page.sampling import limits, sampled
+from pipeline_step.page.telling import continued, gone_on, looked, recorded, told, untold
 from pipeline_step.run import Event, Look
 from pipeline_step.simulate.traffic import Kind, Scenario
 

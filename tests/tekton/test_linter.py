@@ -1,16 +1,13 @@
-"""IBM's tekton-lint finds nothing. Its packages are installed once, into a cache outside the repository."""
+"""IBM's tekton-lint finds nothing."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from .. import npm
 from .test_manifests import CATALOG, FILES, REPOSITORY
 
 HERE = Path(__file__).parent
@@ -20,22 +17,7 @@ pytestmark = pytest.mark.contract
 @pytest.fixture(scope="session")
 def linter() -> Path:
     """The installed program; skips where node or npm is missing."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed: tekton-lint can't be run")
-    lock = HERE / "package-lock.json"
-    cache = Path(os.environ.get("PIPELINE_STEP_CACHE") or Path.home() / ".cache" / "pipeline-step")
-    place = cache / f"node-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    place.mkdir(parents=True, exist_ok=True)
-    with (place / "lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not (place / "complete").exists():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(HERE / name, place / name)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, done.stderr
-            (place / "complete").touch()
-    return place / "node_modules/@ibm/tekton-lint/dist/lint.js"
+    return npm.installed(HERE, "tekton-lint can't be run") / "@ibm/tekton-lint/dist/lint.js"
 
 
 def lint(linter: Path, *files: Path) -> subprocess.CompletedProcess[str]:
