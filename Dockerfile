@@ -8,12 +8,14 @@ ENV UV_LINK_MODE=copy UV_NO_CACHE=1 UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never 
 RUN python3 -m venv /build && /build/bin/pip install --quiet --no-cache-dir uv==0.13.9 hatchling==1.33.0
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
+# EXTRAS may be `alerts`, for chat: apprise would not fit into an image that most use without it.
+ARG EXTRAS=
 # Left out, since nothing here ever imports them: the client library's asynchronous half, its generated objects (objects
 # are plain dicts) and syntax highlighting. tests/image runs every command without them.
 RUN python3 -m venv --without-pip /opt/step && \
     printf 'aiohttp\naiohttp-retry\npygments\n' > /build/excludes && \
     /build/bin/uv pip install --quiet --python /opt/step/bin/python --constraint requirements.lock \
-      --excludes /build/excludes --requirements pyproject.toml && \
+      --excludes /build/excludes --requirements pyproject.toml ${EXTRAS:+--extra ${EXTRAS}} && \
     cd /opt/step/lib/python3.*/site-packages/kubernetes && rm -r aio client/api && \
     find client/models -name '*.py' ! -name __init__.py -delete
 COPY README.md LICENSE ./

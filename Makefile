@@ -15,7 +15,7 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Choose another with PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==$(UV)
-	$(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[sandbox,dev,docs]'
+	$(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[alerts,sandbox,dev,docs]'
 	@touch $@
 
 demo: $(VENV)/ready  ## Watch a preview take 1 % of the requests, be judged, and be promoted or reverted
@@ -56,7 +56,7 @@ testbed-test: $(VENV)/ready  ## Start the real cluster, run the tests that need 
 	$(BIN)/python -m tests.testbed run -- $(BIN)/pytest -m testbed $(ARGS); \
 	  code=$$?; $(BIN)/python -m tests.testbed down; exit $$code
 
-# BASE, HELM, VERSION, PLATFORM, BUILDER and IMAGE_FLAGS are told in docs/image.md.
+# BASE, HELM, EXTRAS, VERSION, PLATFORM, BUILDER and IMAGE_FLAGS are told in docs/image.md.
 IMAGE ?= localhost/pipeline-step
 TARGET ?= step
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
@@ -67,7 +67,7 @@ image:  ## Build the image with docker, podman or buildah (TARGET=with-helm adds
 	case $$builder in docker) dated= ;; *) dated="--timestamp $$SOURCE_DATE_EPOCH" ;; esac; \
 	set -x; $$builder build --target $(TARGET) --tag $(IMAGE):$(VERSION) $$dated --build-arg VERSION=$(VERSION) \
 	  --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) $(if $(BASE),--build-arg BASE=$(BASE)) \
-	  $(if $(HELM),--build-arg HELM=$(HELM)) $(if $(PLATFORM),--platform $(PLATFORM)) $(IMAGE_FLAGS) .
+	  $(if $(HELM),--build-arg HELM=$(HELM)) $(if $(EXTRAS),--build-arg EXTRAS=$(EXTRAS)) $(if $(PLATFORM),--platform $(PLATFORM)) $(IMAGE_FLAGS) .
 
 clean:  ## Remove what was installed and built here
 	rm -rf $(VENV) .fuzz dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,6 +87,8 @@ class Config:
     provider: Provider
     telemetry: Telemetry
     report: str = ""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment variables that `alerts` names."""
     version: str = ""
     """The chart's version under review, as pipelines name it."""
 
@@ -199,6 +201,7 @@ def load(flags: Flags, environ: Mapping[str, str] = os.environ, text: str | None
         report=flags.report or file.report,
         telemetry=telemetry_of(environ),
         version=environ.get("VERSION", ""),
+        secrets=_secrets(file, environ),
     )
 
 
@@ -217,6 +220,11 @@ def log_format(flag: str | None, environ: Mapping[str, str] = os.environ) -> Log
     except ValueError as error:
         valid = ", ".join(one.value for one in LogFormat)
         raise ConfigError(f"PIPELINE_STEP_LOG_FORMAT={wanted!r}: expected one of {valid}") from error
+
+
+def _secrets(file: File, environ: Mapping[str, str]) -> dict[str, str]:
+    named = [getattr(chosen(alert)[1], "url_env", None) for alert in file.alerts]
+    return {name: environ[name] for name in named if name and name in environ}
 
 
 def _read(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import yaml
 
+from pipeline_step.alerts import ALERTS
 from pipeline_step.config_errors import explain
 from pipeline_step.errors import ConfigError
 from pipeline_step.freezes import Freeze
@@ -28,6 +29,7 @@ PLACEHOLDERS = ("app", "owner", "repo", "number")
 Traffic: Any = choice("Traffic", ROUTERS)
 GateChoice: Any = choice("Gate", GATES)
 Promote: Any = choice("Promote", PROMOTERS)
+AlertChoice: Any = choice("Alert", ALERTS)
 
 
 class CommentRole(Enum):
@@ -181,6 +183,12 @@ class File(Strict, frozen=True):
         Promote | None, says("how the judged image becomes production; without it nothing is promoted by itself")
     ] = None
     comments: Annotated[Comments, says("who may command by comment")] = Comments()
+    alerts: Annotated[
+        tuple[AlertChoice, ...],
+        says(
+            "whom transitions are told to, beside the pull request: a list, each entry with exactly one of these keys"
+        ),
+    ] = ()
     contexts: Annotated[
         tuple[str, ...], says("contexts of the kubeconfig, one for each cluster; the current one where none is named")
     ] = ()
@@ -204,7 +212,7 @@ class File(Strict, frozen=True):
 def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> File:
     """The file's text as frozen values, with `overrides` laid over its `strategy`; `name` is for errors."""
     try:
-        data = yaml.safe_load(text)
+        data = _with_words(yaml.safe_load(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
@@ -218,6 +226,13 @@ def parse(text: str, name: str, overrides: Mapping[str, Any] | None = None) -> F
         return msgspec.convert(data, File)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {explain(str(error), data, File)}") from error
+
+
+def _with_words(data: Any) -> Any:
+    """YAML 1.1 reads the key `on` as true, which nobody means who writes it."""
+    if isinstance(data, dict):
+        return {"on" if key is True else key: _with_words(value) for key, value in data.items()}
+    return [_with_words(value) for value in data] if isinstance(data, list) else data
 
 
 def schema() -> dict[str, Any]:

@@ -39,6 +39,7 @@ WORDS = {
     "reverted": "was reverted",
     "inconclusive": "was reverted: no verdict in time",
     "interrupted": "was stopped and reverted",
+    "traffic_unknown": "may still have requests: it could not be confirmed that it has none",
     "superseded": "was ended by someone else or a newer commit",
     "broken": "ended in an error",
     "ready": "has a preview",

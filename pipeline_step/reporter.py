@@ -56,8 +56,8 @@ class Reporter:
         self._news = threading.Condition()
         self._threads = [
             threading.Thread(target=self._serve, args=(name, sink, send), name=name, daemon=True)
-            for name, sink in SINKS.items()
-            if (send := sink.connect(config, conversation))
+            for sink in SINKS.values()
+            for name, send in sink.connect(config, conversation).items()
         ]
         for thread in self._threads:
             thread.start()

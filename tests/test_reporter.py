@@ -61,7 +61,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Story]]:
             stories.append(story)
             work()
 
-        table[name] = SimpleNamespace(EVERY=every, connect=lambda *_: send)
+        table[name] = SimpleNamespace(EVERY=every, connect=lambda *_: {name: send})
         return stories
 
     return add

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pipeline_step.alerts import ALERTS
 from pipeline_step.cli import cli
 from pipeline_step.config_file import schema
 from pipeline_step.gates import GATES
@@ -21,6 +22,7 @@ TABLES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "routers.md": ("traffic", ROUTERS),
     "gates.md": ("gates[]", GATES),
     "promoters.md": ("promote", PROMOTERS),
+    "alerts.md": ("alerts[]", ALERTS),
 }
 """Hand-written pages about providers, where in the configuration these are, and all that there are."""
 KINDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline_step.errors import Exit
 from pipeline_step.run import Event
-from pipeline_step.sinks import audit, cdevents, metrics, page, pull_request, traces
+from pipeline_step.sinks import alerts, audit, cdevents, metrics, page, pull_request, traces
 
 if TYPE_CHECKING:
     from pipeline_step.cluster import Cluster
@@ -72,16 +72,16 @@ class Sink(Protocol):
     def EVERY(self) -> float:  # noqa: N802
         """Seconds after which it also wants to hear of a look without an event; 0 for only of events."""
 
-    def connect(self, config: Config, conversation: Conversation | None) -> Send | None:
-        """How to tell it, or None where it is not configured. Must not talk to anyone yet."""
+    def connect(self, config: Config, conversation: Conversation | None) -> Mapping[str, Send]:
+        """How to tell it, by what people call it; nothing where it is not configured. Must not talk to anyone yet."""
 
 
 SINKS: dict[str, Sink] = {
-    "the pull request": pull_request,
-    "the metrics": metrics,
-    "the traces": traces,
-    "the CDEvents": cdevents,
-    "the cluster's events": audit,
-    "the progress page": page,
+    "alerts": alerts,
+    "audit": audit,
+    "cdevents": cdevents,
+    "metrics": metrics,
+    "page": page,
+    "pull_request": pull_request,
+    "traces": traces,
 }
-"""By what people call them."""

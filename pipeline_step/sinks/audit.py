@@ -30,7 +30,7 @@ UNRECORDED = "preview"
 """The command whose account may write nothing in production's namespace."""
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send:
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
     """Every event of a run in every cluster. Nothing waits for it, and what can't be written is lost."""
     routed: dict[str, Object] = {}
 
@@ -49,7 +49,7 @@ def connect(config: Config, conversation: Conversation | None) -> Send:
                     routed[context] = observe(config.target, cluster.hurried(PATIENCE)).routed
                 note(config, cluster, dataclasses.replace(event, sha=event.sha or story.sha), routed[context])
 
-    return send
+    return {"the cluster's events": send}
 
 
 def note(config: Config, cluster: Cluster, event: Event, routed: Object) -> None:

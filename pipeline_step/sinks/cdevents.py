@@ -35,15 +35,16 @@ SERVICE = {
     "inconclusive": "rolledback",
     "interrupted": "rolledback",
     "superseded": "rolledback",
+    "returned": "rolledback",
 }
 """What happens to a service with an event; other events are no news of a service."""
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send | None:
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
     """Each event is sent once, in order; one that could not be sent is tried again with the next."""
     url = config.telemetry.cdevents
     if not url:
-        return None
+        return {}
     from pipeline_step.http import Http
 
     http = Http(timeout=(2, 5), patience=PATIENCE)
@@ -66,7 +67,7 @@ def connect(config: Config, conversation: Conversation | None) -> Send | None:
                 raise
             waiting.pop(0)
 
-    return send
+    return {"the CDEvents": send}
 
 
 def headers(event: dict[str, Any]) -> dict[str, str]:
@@ -97,8 +98,7 @@ def events(story: Story, *, begins: bool) -> Iterator[dict[str, Any]]:
     if story.end:
         how = ending(story.command, story.end)
         errors = {} if how is Ending.SUCCESS else {"errors": story.end.reason}
-        at = max((event.at for event in story.events), default=story.began)
-        yield _event(story, "taskrun.finished", at, config.run, {**task, "outcome": how.value, **errors})
+        yield _event(story, "taskrun.finished", story.ended, config.run, {**task, "outcome": how.value, **errors})
 
 
 def _of_service(story: Story, event: Event, predicate: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ ENDINGS = {
     "reverted": Ending.FAILURE,
     "inconclusive": Ending.FAILURE,
     "unproven": Ending.FAILURE,
+    "returned": Ending.FAILURE,
     "interrupted": Ending.CANCEL,
     "superseded": Ending.CANCEL,
     "terminated": Ending.CANCEL,
@@ -33,6 +34,6 @@ ENDINGS = {
 
 def ending(command: str, end: Result) -> Ending:
     """A revert that was asked for is a success."""
-    if (command, end.outcome) == ("revert", "reverted"):
+    if command == "revert" and end.outcome in ("reverted", "returned"):
         return Ending.SUCCESS
     return ENDINGS.get(end.outcome, Ending.SUCCESS)

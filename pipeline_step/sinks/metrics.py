@@ -31,18 +31,20 @@ PHASES = {
     "unproven": Phase.HELD.value,
     "promoting": Phase.PROMOTING.value,
     "undoing": Phase.PROMOTING.value,
+    "waiting": Phase.PROMOTING.value,
+    "returning": Phase.PROMOTING.value,
     **dict.fromkeys(
-        ("promoted", "unchanged", "reverted", "inconclusive", "interrupted", "superseded", "deleted"), ENDED
+        ("promoted", "unchanged", "reverted", "inconclusive", "interrupted", "superseded", "returned", "deleted"), ENDED
     ),
 }
 """The phase that an event leads to; baking where it is not listed."""
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send | None:
-    """Everything is sent anew each time; None where neither a Pushgateway nor a file is configured."""
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
+    """Everything is sent anew each time; nothing where neither a Pushgateway nor a file is configured."""
     url, file = config.telemetry.pushgateway, config.telemetry.metrics_file
     if not (url or file):
-        return None
+        return {}
     from pipeline_step.http import Http
 
     http = Http(timeout=(2, 5), patience=PATIENCE)
@@ -63,7 +65,7 @@ def connect(config: Config, conversation: Conversation | None) -> Send | None:
             else:
                 http.request("PUT", address, body=exposition(story), headers={"Content-Type": "text/plain"})
 
-    return send
+    return {"the metrics": send}
 
 
 def subject(config: Config) -> dict[str, str]:
@@ -141,9 +143,8 @@ def collect(story: Story) -> Iterator[Metric]:
     for measurement in story.looks[-1].measurements if story.looks else ():
         _gate(told, measurement)
     if story.end:
-        last = max((event.at for event in story.events), default=story.began)
-        told.gauge("ended_timestamp_seconds", "When the run ended.", last)
-        told.gauge("duration_seconds", "How long the run took.", last - story.began)
+        told.gauge("ended_timestamp_seconds", "When the run ended.", story.ended)
+        told.gauge("duration_seconds", "How long the run took.", story.ended - story.began)
         told.gauge("outcome", "How the run ended; always 1.", 1, outcome=story.end.outcome)
     return iter(told.metrics.values())
 

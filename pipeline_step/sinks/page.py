@@ -13,13 +13,13 @@ EVERY = 2.0
 OWN = ("rollout", "shift", "promote", "revert")  # others steer a rollout, whose own run tells of it
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send | None:
-    """A page that goes on with what an earlier run of the rollout has left there; None where none is configured.
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
+    """A page that goes on with what an earlier run of the rollout has left there; nothing where none is configured.
 
     Raises `ConfigError` where something else than a page stands there already.
     """
     if not config.report:
-        return None
+        return {}
     from pipeline_step.page.document import document, history_in
     from pipeline_step.page.history import History, decoded
     from pipeline_step.page.places import place
@@ -41,4 +41,4 @@ def connect(config: Config, conversation: Conversation | None) -> Send | None:
             written = history.updated
             where.write(document(history))
 
-    return send
+    return {"the progress page": send}

@@ -29,9 +29,9 @@ PATIENCE = 5.0  # seconds to write down what is owed
 UNDER_WAY = "the rollout is under way; the comment says how far"
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send | None:
-    """Only the newest state is sent, with the history; None where no token or no pull request is given."""
-    return Told(config, conversation).send if conversation else None
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
+    """Only the newest state is sent, with the history; nothing where no token or no pull request is given."""
+    return {"the pull request": Told(config, conversation).send} if conversation else {}
 
 
 class Told:

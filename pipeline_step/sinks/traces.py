@@ -32,6 +32,8 @@ PHASES = {
     "skipped": "step {weight} %",
     "paused": "paused at {weight} %",
     "promoting": "promotion",
+    "waiting": "promotion",
+    "returning": "way back from a promotion",
     "undoing": "production's previous image",
 }
 """The spans that events begin, which last until the next event; other events end the rollout."""
@@ -53,14 +55,14 @@ class Span:
     error: str = field(default="")
 
 
-def connect(config: Config, conversation: Conversation | None) -> Send | None:
-    """None where no receiver is configured, or the pipeline's own trace is not recorded."""
+def connect(config: Config, conversation: Conversation | None) -> dict[str, Send]:
+    """Nothing where no receiver is configured, or the pipeline's own trace is not recorded."""
     telemetry = config.telemetry
     if not telemetry.traces:
-        return None
+        return {}
     parent = PARENT.fullmatch(telemetry.parent)
     if parent and not int(parent[3], 16) & 1:
-        return None
+        return {}
     from pipeline_step.http import Http
 
     secrets = telemetry.headers.values()
@@ -85,17 +87,16 @@ def connect(config: Config, conversation: Conversation | None) -> Send | None:
                 f"{answer.url} rejected {partial['rejectedSpans']} spans: {partial.get('errorMessage', '')}"
             )
 
-    return send
+    return {"the traces": send}
 
 
 def spans(story: Story) -> Iterator[Span]:
     """Pure: the parts of the run that have ended, and the run itself once it has."""
-    over = max((event.at for event in story.events), default=story.began) if story.end else 0.0
-    root = _run(story, over)
+    root = _run(story)
     if story.end:
         yield root
     for event, following in zip(story.events, [*story.events[1:], None], strict=False):
-        end = following.at if following else over
+        end = following.at if following else story.ended
         if event.kind not in PHASES or not end:
             continue
         phase = _phase(event, following, root, end)
@@ -105,7 +106,7 @@ def spans(story: Story) -> Iterator[Span]:
             yield _gate(gate, looks, phase)
 
 
-def _run(story: Story, over: float) -> Span:
+def _run(story: Story) -> Span:
     config, pull = story.config, story.config.pull
     attributes = {
         "cicd.pipeline.task.name": story.command,
@@ -130,7 +131,7 @@ def _run(story: Story, over: float) -> Span:
     notes = [(event.at, event.kind, _of_event(event)) for event in story.events]
     given = {key: value for key, value in attributes.items() if value}
     name = f"{story.command} {config.file.app}"
-    return Span(name=name, parent=None, start=story.began, end=over, attributes=given, notes=notes, error=error)
+    return Span(name=name, parent=None, start=story.began, end=story.ended, attributes=given, notes=notes, error=error)
 
 
 def _phase(event: Event, following: Event | None, root: Span, end: float) -> Span:

@@ -87,6 +87,7 @@ def story(
         looks=looks,
         decisions=decisions or {},
         end=end,
+        ended=max((event.at for event in events), default=BEGAN) if end else 0.0,
     )
 
 
