@@ -117,6 +117,9 @@ def collect(story: Story) -> Iterator[Metric]:
         command=story.command,
         repository=f"{pull.owner}/{pull.repo}" if pull.owner else "",
         sha=story.sha,
+        service=story.config.target.stable.service,
+        preview_namespace=story.config.preview.namespace,
+        preview_service=story.config.preview.service,
     )
     weight = story.events[-1].weight if story.events else 0
     for side, share in (("stable", 100 - weight), ("preview", weight)):

@@ -57,7 +57,8 @@ def test_a_rollout_under_way() -> None:
     assert found["pipeline_step_gate_bad_requests gate=compare side=preview"] == 2
     assert found["pipeline_step_gate_bad_ratio_upper_bound gate=compare"] == 0.6
     assert found["pipeline_step_gate_suspicious gate=compare"] == 1
-    assert found["pipeline_step_info command=rollout repository=acme/shop run=run-1 sha=abcdef1"] == 1
+    info = "command=rollout preview_namespace=jx-acme-shop-pr-35 preview_service=shop repository=acme/shop"
+    assert found[f"pipeline_step_info {info} run=run-1 service=shop sha=abcdef1"] == 1
     assert not [name for name in found if "outcome=promoted" in name or "ended_timestamp" in name]
 
 
