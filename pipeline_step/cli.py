@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from pipeline_step.invocation import conduct, configured, connected, leave_with, opened
+from pipeline_step.invocation import conduct, configured, connected, leave_with, opened, routed
 
 Command = Callable[..., None]
 
@@ -219,6 +219,7 @@ def status(watch: bool, port: int | None, output: str, **options: Any) -> None:
 
     config = configured(options)
     clusters = connected(config)
+    config = routed(config, clusters)
 
     def look() -> dict[str, Seen]:
         return each(clusters, lambda cluster: observe(config.target, cluster))
@@ -362,7 +363,8 @@ def guard(**options: Any) -> None:
     from pipeline_step import guard as healing
 
     config = configured(options)
-    deeds = healing.heal(config, connected(config), time)
+    clusters = connected(config)
+    deeds = healing.heal(routed(config, clusters), clusters, time)
     if options["output"] == "json":
         click.echo(json.dumps([deed._asdict() for deed in deeds]))
     else:

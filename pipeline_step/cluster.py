@@ -150,6 +150,10 @@ class Cluster:
         answer = self._json("POST", path, body=review, what="selfsubjectaccessreviews")
         return bool(answer.get("status", {}).get("allowed"))
 
+    def groups(self) -> frozenset[str]:
+        """The names of the API groups that the server has."""
+        return frozenset(group["name"] for group in self._json("GET", "/apis", what="the API groups")["groups"])
+
     def version(self) -> str:
         """The server's version, such as v1.35.4."""
         return str(self._json("GET", "/version", what="the version")["gitVersion"])

@@ -84,6 +84,8 @@ class Config:
     contexts: tuple[str, ...]
     run: str
     overrides: tuple[str, ...] = ()
+    found: str = ""
+    """The route that was found in the cluster and why, where the file names none."""
     provider: Provider
     telemetry: Telemetry
     report: str = ""
@@ -93,17 +95,23 @@ class Config:
     """The chart's version under review, as pipelines name it."""
 
     @property
-    def target(self) -> Target:
-        """The production service and its route."""
+    def stable(self) -> Backend:
+        """The production service."""
         production = self.file.production
-        router, settings = chosen(self.file.traffic)
-        stable = Backend(
+        return Backend(
             service=production.service,
             namespace=production.namespace,
             port=production.port,
             subset=production.subset,
         )
-        return Target(app=self.file.app, stable=stable, router=router, route=settings)
+
+    @property
+    def target(self) -> Target:
+        """The production service and its route; raises `ConfigError` where that has not been looked for yet."""
+        if self.file.traffic is None:
+            raise ConfigError("traffic: this key is needed here: the route is only looked for where there is a cluster")
+        router, settings = chosen(self.file.traffic)
+        return Target(app=self.file.app, stable=self.stable, router=router, route=settings)
 
     @property
     def preview(self) -> Backend:

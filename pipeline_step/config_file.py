@@ -173,7 +173,9 @@ class File(Strict, frozen=True):
 
     app: Annotated[Label, says("the name in comments, statuses, labels and roles")]
     production: Annotated[Production, says("the service whose requests are shared")]
-    traffic: Annotated[Traffic, says("the router: exactly one of these keys")]
+    traffic: Annotated[
+        Traffic | None, says("the router: exactly one of these keys; without it the route is looked for in the cluster")
+    ] = None
     preview: Annotated[Preview, says("how a pull request's preview is made, and where it lives")] = Preview()
     strategy: Annotated[Strategy, says("the steps and the times")] = Strategy()
     gates: Annotated[

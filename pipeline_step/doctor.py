@@ -29,7 +29,7 @@ class Finding(NamedTuple):
 
 def examine(run: Run, accounts: Collection[str] = tuple(ACCOUNTS)) -> list[Finding]:
     """All checks of all clusters, for what these accounts do; a check that can't be made is a finding too."""
-    findings: list[Finding] = []
+    findings = [Finding(True, run.config.found)] if run.config.found else []
     for context, cluster in run.clusters.items():
         where = f"{context}: " if context else ""
         findings += [finding._replace(text=where + finding.text) for finding in _examine(run, cluster, accounts)]

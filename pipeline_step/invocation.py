@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,17 @@ def connected(config: Config) -> dict[str, Cluster]:
     return {context: Cluster(context) for context in config.contexts}
 
 
+def routed(config: Config, clusters: Mapping[str, Cluster]) -> Config:
+    """The configuration with the route that the file names, else with the one that was found, which is told."""
+    if config.file.traffic is not None:
+        return config
+    from pipeline_step.detect import settled
+
+    config = settled(config, clusters)
+    print(config.found, file=sys.stderr, flush=True)
+    return config
+
+
 @contextmanager
 def opened(config: Config, command: str = "") -> Iterator[Run]:
     """Everything that a command needs, opened; messages are sent before it closes, also that it ended in an error.
@@ -51,8 +62,9 @@ def opened(config: Config, command: str = "") -> Iterator[Run]:
 
     if not config.pull.asked:
         config = dataclasses.replace(config, pull=dataclasses.replace(config.pull, asked=command))
-    talk = conversation(config)
     clusters = connected(config)
+    config = routed(config, clusters)
+    talk = conversation(config)
     reporter = Reporter(config, time, command, talk, clusters)
     run = Run(
         config=config,

@@ -9,6 +9,10 @@ from pipeline_step.errors import ConfigError
 from pipeline_step.model import Backend
 
 
+class SeveralError(ConfigError):
+    """Several parts of a route lead to stable, and none is chosen."""
+
+
 class Labelled(Protocol):
     """A part of a route, with the name that people know it by."""
 
@@ -53,5 +57,5 @@ def choose(
         wanted = ", ".join(f"{key} {value!r}" for key, value in asked.items() if value)
         raise ConfigError(f"{where}: no route that leads to {stable.host} matches {wanted}; there are: {labels}")
     if len(chosen) > 1:
-        raise ConfigError(f"{where}: {len(chosen)} routes lead to {stable.host}: {labels}; {hint}")
+        raise SeveralError(f"{where}: {len(chosen)} routes lead to {stable.host}: {labels}; {hint}")
     return chosen[0]
