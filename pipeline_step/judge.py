@@ -146,8 +146,10 @@ class Evidence:
     share: ShareEvidence = ShareEvidence()
 
 
-def update(policy: Policy, evidence: Evidence, windows: Mapping[str, Window], weight: float) -> Evidence:
+def update(policy: Policy, evidence: Evidence, windows: Mapping[str, Window], weight: float | None) -> Evidence:
     """The evidence after one more poll; `windows` by metric name, `weight` the percentage in force during it.
+
+    Without a weight nobody knows how the requests should be shared, and that is not checked.
 
     A metric without data is left out of `windows`. Before any traffic is shifted, windows with an empty preview
     teach the judge stable's rates.
@@ -158,7 +160,7 @@ def update(policy: Policy, evidence: Evidence, windows: Mapping[str, Window], we
         if window is not None:
             metrics[metric.name] = _fold(policy, metric, metrics.get(metric.name, MetricEvidence()), window)
     counted = next((windows[m.name] for m in policy.metrics if m.name in windows), None)
-    share = evidence.share if counted is None else _fold_share(evidence.share, counted, weight)
+    share = evidence.share if counted is None or weight is None else _fold_share(evidence.share, counted, weight)
     return Evidence(metrics, share)
 
 

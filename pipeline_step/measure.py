@@ -9,6 +9,7 @@ from typing import Any
 from pipeline_step.gates import GATES, Sources, Subject
 from pipeline_step.model import Measurement, Rollout
 from pipeline_step.run import Run
+from pipeline_step.traffic.audience import share_of_requests
 
 PATIENCE = 3.0  # seconds that a gate may repeat a request while traffic is shifted
 
@@ -22,6 +23,7 @@ def measure(run: Run, rollout: Rollout, counters: Mapping[str, Mapping[str, Any]
         stable=run.target.stable,
         preview=run.preview,
         weight=rollout.weight,
+        share=share_of_requests(run.target.route, rollout.weight),
         began=rollout.since,
         now=run.clock.time(),
     )

@@ -172,7 +172,7 @@ def watched(run: Run, beat: Callable[[], None]) -> dict[str, Mapping[str, Any]]:
 
 def _subject(run: Run) -> Subject:
     now = run.clock.time()
-    return Subject(stable=run.target.stable, preview=run.preview, weight=0, began=now, now=now)
+    return Subject(stable=run.target.stable, preview=run.preview, weight=0, share=0.0, began=now, now=now)
 
 
 def judge(run: Run) -> compare.Settings | None:

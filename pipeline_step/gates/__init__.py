@@ -39,11 +39,13 @@ class Subject:
     """What is measured: the two sides, the preview's percentage now, and what queries may name.
 
     `began` is when the preview got this percentage and `now` is the time of the measurement, in seconds since 1970.
+    `share` is the percentage of both sides' requests that should be the preview's; None where nobody can know.
     """
 
     stable: Backend
     preview: Backend
     weight: int
+    share: float | None
     began: float
     now: float
 

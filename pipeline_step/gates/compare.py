@@ -154,13 +154,13 @@ def measure(
     if subject.now >= warm:
         window = windows(counted["preview"], counted["stable"], policy.metrics)
         # The window began under the weight that the last measurement saw.
-        evidence = update(policy, evidence, window, counters.get("weight", subject.weight))
+        evidence = update(policy, evidence, window, counters.get("share", subject.share))
     state = {
         "of": fingerprint(settings),
         "began": began,
         "at": subject.now,
         "rate": rate,
-        "weight": subject.weight,
+        "share": subject.share,
         "edges": list(edges),
         "evidence": msgspec.to_builtins(evidence),
         **{key: one.state for key, one in counted.items()},

@@ -37,6 +37,8 @@ def _rules(route: Obj) -> list[Obj]:
     for rule in rules:
         for backend in rule.get("backendRefs") or []:
             _defaults(backend, group="", kind="Service", weight=1)
+        for mirror in [one["requestMirror"] for one in rule.get("filters") or [] if "requestMirror" in one]:
+            _defaults(mirror["backendRef"], group="", kind="Service")
     return rules
 
 

@@ -178,9 +178,15 @@ def _action(api: GatewayApi, route: Obj, rule: Obj) -> Obj:
         action["cluster"] = next(iter(live))
     else:
         action["weighted_clusters"] = {"clusters": [{"name": n, "weight": w} for n, w in live.items()]}
-    mirrors = [f["requestMirror"]["backendRef"] for f in rule.get("filters") or [] if f["type"] == "RequestMirror"]
+    mirrors = [f["requestMirror"] for f in rule.get("filters") or [] if f["type"] == "RequestMirror"]
     if mirrors:
-        action["request_mirror_policies"] = [{"cluster": _cluster(route, mirror)} for mirror in mirrors]
+        action["request_mirror_policies"] = [
+            {
+                "cluster": _cluster(route, mirror["backendRef"]),
+                "runtime_fraction": {"default_value": {"numerator": mirror.get("percent", 100)}},
+            }
+            for mirror in mirrors
+        ]
     return {"route": action}
 
 

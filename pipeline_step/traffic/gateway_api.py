@@ -14,8 +14,9 @@ from typing import Annotated, NamedTuple
 from pipeline_step.errors import Refused
 from pipeline_step.model import Backend, Change, Permission, Put, Ref, Target
 from pipeline_step.settings import Label, Strict, says
+from pipeline_step.traffic import audience, gateway_audience, gateway_status, interface, weighted
 from pipeline_step.traffic import gateway_references as references
-from pipeline_step.traffic import gateway_status, interface, weighted
+from pipeline_step.traffic.audience import Match
 from pipeline_step.traffic.choosing import choose, leads_to
 from pipeline_step.traffic.interface import Need, Objects, Shares
 
@@ -25,16 +26,25 @@ MOST_BACKENDS = 16
 
 
 class Settings(Strict, frozen=True):
-    """Which rule: the HTTPRoute or the GRPCRoute, and where several rules lead to stable also the rule's name."""
+    """Which rule: the HTTPRoute or the GRPCRoute, and where several rules lead to stable also the rule's name.
+
+    With `match` only requests that match can reach a preview, and its weight is a percentage of those; with `mirror`
+    previews get copies of that many percent of the requests, and answer none.
+    """
 
     http_route: Annotated[str, says("the HTTPRoute")] = ""
     grpc_route: Annotated[str, says("the GRPCRoute, instead")] = ""
     namespace: Annotated[Label | None, says("the route's namespace, where it is not production's")] = None
     rule: Annotated[str, says("the rule's name, where several lead to production")] = ""
+    match: Annotated[Match | None, says("which requests may reach a preview (A/B); without it all")] = None
+    mirror: Annotated[bool, says("whether previews get copies of requests instead of requests")] = False
 
     def __post_init__(self) -> None:
         if bool(self.http_route) == bool(self.grpc_route):
             raise ValueError("one of http_route and grpc_route is needed")
+        if self.grpc_route and self.match and self.match.query:
+            raise ValueError("match.query is for an http_route: gRPC has no query parameters")
+        audience.exclusive(self.match, self.mirror)
 
 
 class _Rule(NamedTuple):
@@ -58,7 +68,9 @@ def routed(target: Target, objects: Objects) -> Ref:
 def weights(target: Target, objects: Objects) -> dict[str, int]:
     """The percentage of each backend; those that are no Service are left out."""
     ref = _route(target)
-    entries = objects[ref]["spec"]["rules"][_find(target, objects)]["backendRefs"]
+    position = _find(target, objects)
+    rules = objects[ref]["spec"]["rules"]
+    entries = (audience.ours_in(rules) or rules[position])["backendRefs"]
     backends = [references.backend(entry, ref.namespace) for entry in entries]
     percent = weighted.percentages(_notation(ref.namespace), entries)
     return weighted.by_backend(list(zip(backends, percent, strict=True)))
@@ -70,17 +82,29 @@ def plan(target: Target, objects: Objects, shares: Shares) -> list[Change]:
     Raises `Refused` where the rule would have more backends than the API allows.
     """
     ref = _route(target)
+    settings: Settings = target.route
     changed = copy.deepcopy(objects[ref])
-    rule = changed["spec"]["rules"][_find(target, objects)]
+    rules, position = changed["spec"]["rules"], _find(target, objects)
+    rule, notation = rules[position], _notation(ref.namespace)
     keys = [references.key(entry, ref.namespace) for entry in rule["backendRefs"]]
     wanted = {weighted.preview_key(backend, target.stable, keys): share for backend, share in shares.items()}
-    entries = weighted.share_out(_notation(ref.namespace), changed, rule["backendRefs"], keys, wanted)
-    if len(entries) > MOST_BACKENDS:
+    plain = {} if settings.match or settings.mirror else wanted
+    rule["backendRefs"] = weighted.share_out(notation, changed, rule["backendRefs"], keys, plain)
+    gateway_audience.mirror(ref, changed, rule, wanted if settings.mirror else {})
+    ours = None
+    if settings.match and any(wanted.values()):
+        ours = gateway_audience.narrowed(ref, rule, settings.match)
+        keys = [references.key(entry, ref.namespace) for entry in rule["backendRefs"]]
+        entries = weighted.share_out(notation, {"metadata": {}}, ours["backendRefs"], keys, wanted)
+        ours["backendRefs"] = [
+            {"group": "", "kind": "Service", **entry} for entry in entries
+        ]  # as the API completes it
+    changed["spec"]["rules"] = audience.with_ours(rules, position, ours)
+    if (count := max(len(one.get("backendRefs") or []) for one in changed["spec"]["rules"])) > MOST_BACKENDS:
         raise Refused(
-            f"{ref} would have {len(entries)} backends in one rule, and the Gateway API allows {MOST_BACKENDS}; "
+            f"{ref} would have {count} backends in one rule, and the Gateway API allows {MOST_BACKENDS}; "
             "promote or revert some previews first"
         )
-    rule["backendRefs"] = entries
     return [Put(ref, changed)]
 
 
@@ -128,7 +152,7 @@ def _find(target: Target, objects: Objects) -> int:
     leading = [
         _Rule(index, rules[index].get("name") or f"rules[{index}]")
         for index, backends in enumerate(found)
-        if any(leads_to(target.stable, backend) for backend in backends)
+        if any(leads_to(target.stable, backend) for backend in backends) and rules[index].get("name") != audience.OURS
     ]
     return choose(
         f"{references.KINDS[ref.resource]} {ref.namespace}/{ref.name}",

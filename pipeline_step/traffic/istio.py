@@ -9,10 +9,12 @@ import copy
 from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, NamedTuple
 
+from pipeline_step.errors import ConfigError
 from pipeline_step.model import Backend, Change, Object, Permission, Put, Ref, Target
 from pipeline_step.settings import Label, Port, Strict, says
-from pipeline_step.traffic import interface, weighted
+from pipeline_step.traffic import audience, interface, istio_audience, weighted
 from pipeline_step.traffic import istio_hosts as hosts
+from pipeline_step.traffic.audience import Match
 from pipeline_step.traffic.choosing import choose, leads_to
 from pipeline_step.traffic.interface import Need, Objects, Shares
 
@@ -21,13 +23,22 @@ PROTOCOLS = ("http", "tls", "tcp")
 
 
 class Settings(Strict, frozen=True):
-    """Which route: the VirtualService, and where several lead to stable also the route's name, port or SNI host."""
+    """Which route: the VirtualService, and where several lead to stable also the route's name, port or SNI host.
+
+    With `match` only requests that match can reach a preview, and its weight is a percentage of those; with `mirror`
+    previews get copies of that many percent of the requests, and answer none.
+    """
 
     virtual_service: Annotated[str, says("the VirtualService")]
     namespace: Annotated[Label | None, says("its namespace, where it is not production's")] = None
     route: Annotated[str, says("the http route's name, where several lead to production")] = ""
     port: Annotated[Port | None, says("the port that the tls or tcp route matches, likewise")] = None
     sni: Annotated[str, says("the SNI host that the tls route matches, likewise")] = ""
+    match: Annotated[Match | None, says("which requests may reach a preview (A/B); without it all")] = None
+    mirror: Annotated[bool, says("whether previews get copies of requests instead of requests")] = False
+
+    def __post_init__(self) -> None:
+        audience.exclusive(self.match, self.mirror)
 
 
 class _Route(NamedTuple):
@@ -55,7 +66,8 @@ def routed(target: Target, objects: Objects) -> Ref:
 def weights(target: Target, objects: Objects) -> dict[str, int]:
     """The percentage of each destination; hosts that are no Service of the cluster are left out."""
     route = _find(target, objects)
-    destinations = objects[route.ref]["spec"][route.protocol][route.position]["route"]
+    routes = objects[route.ref]["spec"][route.protocol]
+    destinations = (audience.ours_in(routes) or routes[route.position])["route"]
     backends = [hosts.backend(d["destination"], route.ref.namespace) for d in destinations]
     return weighted.by_backend(list(zip(backends, weighted.percentages(NOTATION, destinations), strict=True)))
 
@@ -63,11 +75,23 @@ def weights(target: Target, objects: Objects) -> dict[str, int]:
 def plan(target: Target, objects: Objects, shares: Shares) -> list[Change]:
     """Give each preview its percentage; what is left goes to the user's destinations in their proportion."""
     ref, protocol, index, _ = _find(target, objects)
+    settings: Settings = target.route
+    if protocol != "http" and (settings.match or settings.mirror):
+        raise ConfigError(f"{ref}: match and mirror are for http routes, and stable is led to by {protocol}")
     changed = copy.deepcopy(objects[ref])
-    route = changed["spec"][protocol][index]
+    routes = changed["spec"][protocol]
+    route = routes[index]
     keys = [hosts.key(destination["destination"], ref.namespace) for destination in route["route"]]
     wanted = {weighted.preview_key(backend, target.stable, keys): share for backend, share in shares.items()}
-    route["route"] = weighted.share_out(NOTATION, changed, route["route"], keys, wanted)
+    plain = {} if settings.match or settings.mirror else wanted
+    route["route"] = weighted.share_out(NOTATION, changed, route["route"], keys, plain)
+    istio_audience.mirror(ref, changed, route, wanted if settings.mirror else {})
+    ours = None
+    if settings.match and any(wanted.values()):
+        ours = istio_audience.narrowed(ref, route, settings.match)
+        keys = [hosts.key(destination["destination"], ref.namespace) for destination in route["route"]]
+        ours["route"] = weighted.share_out(NOTATION, {"metadata": {}}, ours["route"], keys, wanted)
+    changed["spec"][protocol] = audience.with_ours(routes, index, ours)
     return [Put(ref, changed)]
 
 
@@ -117,11 +141,12 @@ def _delegates(target: Target, root: Ref, virtual_service: Object) -> list[Ref]:
 
 
 def _destinations(virtual_service: Object) -> Iterator[tuple[str, int, Object, Object]]:
-    """Protocol, position and body of every route, with each destination that it has."""
+    """Protocol, position and body of every route, with each destination that it has; ours is none of them."""
     for protocol in PROTOCOLS:
         for index, route in enumerate(virtual_service.get("spec", {}).get(protocol) or []):
             for destination in route.get("route") or []:
-                yield protocol, index, route, destination["destination"]
+                if route.get("name") != audience.OURS:
+                    yield protocol, index, route, destination["destination"]
 
 
 def _leading(target: Target, ref: Ref, virtual_service: Object) -> list[_Route]:

@@ -192,7 +192,7 @@ def http() -> Http:
 
 @pytest.fixture
 def subject() -> Subject:
-    return Subject(stable=STABLE, preview=PREVIEW, weight=5, began=BEGAN, now=BEGAN + 60)
+    return Subject(stable=STABLE, preview=PREVIEW, weight=5, share=5.0, began=BEGAN, now=BEGAN + 60)
 
 
 @pytest.fixture

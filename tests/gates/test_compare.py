@@ -115,7 +115,7 @@ def test_evidence_goes_on_through_steps_and_restarts_and_json(shop: Shop) -> Non
     shop.serve(stable=(900, 0), preview=(97, 1))
     shop.measure()
     shop.preview.restart(started=BEGAN + 7)
-    shop.subject = replace(shop.subject, began=BEGAN + 6, weight=25)
+    shop.subject = replace(shop.subject, began=BEGAN + 6, weight=25, share=25.0)
     shop.serve(stable=(750, 0), preview=(247, 1))
     measurement = shop.measure()
     assert measurement.preview == Counts(total=346, bad=2)
