@@ -68,7 +68,8 @@ def begin(run: Run, resumed: Callable[[Rollout], Rollout], weight: int, beat: Be
         lowered = run.key in one.rollouts and mine.weight < one.rollouts[run.key].weight
         if not lowered and (why := freeze_in_force(run, one)):
             raise Refused(f"{run.target.stable} is {why}; pass it with --override NAME if you may")
-    if mine.weight > min((rollout.weight for rollout in left), default=0):
+    begins_without = not left and run.policy.weights[:1] == (0,)
+    if begins_without or mine.weight > min((rollout.weight for rollout in left), default=0):
         _require(run, seen, mine.weight)
         if not left and (counters := watched(run, beat)):
             now = run.clock.time()

@@ -93,7 +93,7 @@ def preview(delete: bool, **options: Any) -> None:
 @which
 @report
 @strategy
-@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto; over the file's.")
+@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto, or blue-green; over the file's.")
 def rollout(**options: Any) -> None:
     """The whole strategy: shift, measure, then promote or revert. Resumes what it finds."""
     from pipeline_step import rollout as flow
@@ -276,7 +276,7 @@ def plan(weight: int | None, **options: Any) -> None:
 @cli.command()
 @where
 @strategy
-@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto; over the file's.")
+@click.option("--steps", default="", help="Percentages such as 1,5,25, or auto, or blue-green; over the file's.")
 @click.option("--rps", multiple=True, type=click.FloatRange(1, 10_000), help="Requests a second; again for more.")
 @click.option("--fault", "faults", multiple=True, type=click.Choice(FAULTS), help="Again for more. Default: all.")
 @click.option("--failing", type=PERCENT, default=0.1, help="Percent of stable's requests that fail. Default: 0.1.")

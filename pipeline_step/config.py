@@ -248,13 +248,15 @@ def _read(path: Path) -> str:
 
 def _overrides(flags: Flags) -> dict[str, Any]:
     given: dict[str, Any] = {}
-    if flags.steps == "auto":
+    if flags.steps in ("auto", "blue-green"):
         given["steps"] = flags.steps
     elif flags.steps:
         try:
             given["steps"] = [int(part) for part in flags.steps.split(",")]
         except ValueError as error:
-            raise ConfigError(f"--steps {flags.steps!r}: expected whole numbers such as 1,5,25, or auto") from error
+            raise ConfigError(
+                f"--steps {flags.steps!r}: expected whole numbers such as 1,5,25, or auto, or blue-green"
+            ) from error
     return given | {key: getattr(flags, key) for key in ("bake", "deadline") if getattr(flags, key)}
 
 

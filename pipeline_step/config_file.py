@@ -98,12 +98,21 @@ class Strategy(Strict, frozen=True):
     With `steps: auto` the compare gate's evidence sets the weight at every poll, up to `max_weight` percent, so that
     about `harm_budget` requests fail before a fault can be seen; nothing bakes. `soak` is how long the preview must
     have had requests before it is promoted, and `on_inconclusive` what happens at the deadline without a verdict.
+
+    With `steps: blue-green` the gates watch the preview for `bake` while it has no request, then it has all of them,
+    and production is kept as it is for `keep`, so that `revert` takes one write.
     """
 
     steps: Annotated[
-        Literal["auto"] | tuple[Weight | StepEntry, ...],
-        says("rising percentages, each a number or {weight, bake}; `auto` takes them from the compare gate"),
+        Literal["auto", "blue-green"] | tuple[Weight | StepEntry, ...],
+        says(
+            "rising percentages, each a number or {weight, bake}, the first may be 0; `auto` takes them from the "
+            "compare gate, `blue-green` goes from 0 to 100"
+        ),
     ] = (1, 5, 10, 25, 50)
+    keep: Annotated[Duration, says("with `blue-green`: how long production stays ready to take its requests back")] = (
+        "1h"
+    )
     harm_budget: Annotated[
         HarmBudget, says("with `auto`: about how many requests may fail before a fault can be seen")
     ] = 20.0
@@ -133,21 +142,23 @@ class Strategy(Strict, frozen=True):
     def __post_init__(self) -> None:
         if not self.max_weight:
             raise ValueError("max_weight is above 0")
-        if self.steps == "auto":
+        if isinstance(self.steps, str):
             return
         weights = [entry if isinstance(entry, int) else entry.weight for entry in self.steps]
         if not weights:
             raise ValueError("steps needs at least one weight, such as [1, 5, 25]")
         if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
             raise ValueError(f"steps must rise; these are {weights}")
-        if weights[0] == 0:
-            raise ValueError(f"steps start above 0; these are {weights}")
+        if weights == [0]:
+            raise ValueError("steps needs a weight above 0")
 
     @property
     def listed(self) -> tuple[StepEntry, ...]:
         """The steps, none where they are `auto`."""
         if self.steps == "auto":
             return ()
+        if self.steps == "blue-green":
+            return StepEntry(weight=0), StepEntry(weight=100, bake=self.keep)
         return tuple(StepEntry(weight=entry) if isinstance(entry, int) else entry for entry in self.steps)
 
 
@@ -203,6 +214,11 @@ class File(Strict, frozen=True):
         if self.strategy.steps == "auto" and len(judges) != 1:
             raise ValueError(
                 f"strategy.steps: auto takes the weights from exactly one compare gate; `gates` has {len(judges)}"
+            )
+        if self.strategy.steps == "blue-green" and judges:
+            raise ValueError(
+                "strategy.steps: blue-green leaves a compare gate nothing to compare with, since one side has all "
+                "requests; use gates such as http, scrape, prometheus or job"
             )
         limits = [one for judge in judges for one in (judge.errors, judge.latency) if one and one.slo is not None]
         if self.strategy.on_inconclusive is OnInconclusive.PROMOTE_IF_SLO and not limits:

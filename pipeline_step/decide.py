@@ -43,7 +43,7 @@ def next_move(policy: Policy, rollout: Rollout, measurements: Sequence[Measureme
         return _inconclusive(policy, rollout, measurements)
     if policy.ramp:
         return _ramped(policy, policy.ramp, rollout, measurements, now)
-    if open_gates := [m for m in measurements if _holds(policy, m)]:
+    if open_gates := [m for m in measurements if _holds(policy, m) and not _unasked(rollout, m)]:
         return Hold(open_gates[0].reason)
 
     step = policy.steps[rollout.step]
@@ -146,6 +146,11 @@ def _is_revert(policy: Policy, measurement: Measurement) -> bool:
 
 def _holds(policy: Policy, measurement: Measurement) -> bool:
     return measurement.outcome is Outcome.WAITING or policy.missing.get(measurement.outcome) is OnMissing.HOLD
+
+
+def _unasked(rollout: Rollout, measurement: Measurement) -> bool:
+    """Whether the gate only lacks the requests that a preview without a weight can't have."""
+    return rollout.weight == 0 and measurement.outcome in (Outcome.NO_DATA, Outcome.TOO_LITTLE)
 
 
 def resume(policy: Policy, rollout: Rollout, now: float) -> Rollout:

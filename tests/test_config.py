@@ -105,7 +105,7 @@ def test_policies_for_missing_verdicts() -> None:
         ("strategy.steps", [-1], r"f: strategy.steps\[0\]: expected `int` >= 0; given: -1"),
         ("strategy.steps", [5, 5], r"f: strategy: steps must rise; these are \[5, 5\]"),
         ("strategy.steps", [9, 3], r"steps must rise; these are \[9, 3\]"),
-        ("strategy.steps", [0, 3], r"steps start above 0"),
+        ("strategy.steps", [0], r"steps needs a weight above 0"),
         ("strategy.steps", [], r"steps needs at least one weight"),
         (
             "strategy.steps",

@@ -135,12 +135,12 @@ class Bed:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def answers(self, host: str, count: int) -> Counter[str]:
+    def answers(self, host: str, count: int, **headers: str) -> Counter[str]:
         """Send requests through the gateway; who answered (the release in the body), or the status or error."""
         connection = http.client.HTTPConnection(*self.gateway, timeout=10)
         seen: Counter[str] = Counter()
         for _ in range(count):
-            seen[_ask(connection, host)] += 1
+            seen[_ask(connection, host, headers)] += 1
         connection.close()
         return seen
 
@@ -164,7 +164,7 @@ class Bed:
         def send() -> None:
             connection = http.client.HTTPConnection(*self.gateway, timeout=10)
             while not over.wait(1 / per_second):
-                counts[_ask(connection, host)] += 1
+                counts[_ask(connection, host, {})] += 1
             connection.close()
 
         thread = threading.Thread(target=send, name="load")
@@ -176,9 +176,9 @@ class Bed:
             thread.join(timeout=20)
 
 
-def _ask(connection: http.client.HTTPConnection, host: str) -> str:
+def _ask(connection: http.client.HTTPConnection, host: str, headers: dict[str, str]) -> str:
     try:
-        connection.request("GET", "/", headers={"Host": host})
+        connection.request("GET", "/", headers={"Host": host, **headers})
         response = connection.getresponse()
         body = response.read()
     except OSError as error:

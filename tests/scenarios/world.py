@@ -169,9 +169,9 @@ class World:
         """The preview's rollout as it is stored now."""
         return recorded(self.virtual_service()).get(self.preview(number))
 
-    def answers(self, count: int = 40) -> Counter[str]:
+    def answers(self, count: int = 40, **headers: str) -> Counter[str]:
         """Who answers at the gateway."""
-        return self.bed.answers(self.host, count)
+        return self.bed.answers(self.host, count, **headers)
 
     def await_answers(self, releases: set[str]) -> None:
         """Wait until exactly these answer at the gateway: the mesh has followed."""
