@@ -33,7 +33,7 @@ class Shop:
             }
         )
         self.sources = Sources(clusters={"test": connect(start(self.api.respond).url)}, http=Http(patience=0.5))
-        self.subject = replace(subject, weight=10, now=BEGAN)
+        self.subject = replace(subject, weight=10, share=10.0, now=BEGAN)
         self.counters: Any = {}
 
     def serve(self, stable: tuple[int, int], preview: tuple[int, int]) -> None:

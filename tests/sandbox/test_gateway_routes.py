@@ -161,10 +161,11 @@ def test_grpc_methods_are_paths() -> None:
 
 def test_filters_and_timeouts_are_kept() -> None:
     headers = {"set": [{"name": "x", "value": "1"}], "remove": ["y"]}
-    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop", "port": 80}}}
+    mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop", "port": 80}, "percent": 7}}
     modify = {"type": "RequestHeaderModifier", "requestHeaderModifier": headers}
     (found,) = made(route(to({}, filters=[modify, mirror], timeouts={"request": "500ms"})))
     assert found["route"]["timeout"] == "0.5s"
     assert found["request_headers_to_remove"] == ["y"]
     assert found["request_headers_to_add"][0]["header"] == {"key": "x", "value": "1"}
-    assert found["route"]["request_mirror_policies"] == [{"cluster": SHOP}]
+    fraction = {"default_value": {"numerator": 7}}
+    assert found["route"]["request_mirror_policies"] == [{"cluster": SHOP, "runtime_fraction": fraction}]
